@@ -1,0 +1,53 @@
+# Everything runs from one virtual environment, which the first target that needs it creates.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PLUGINS := $(sort $(wildcard plugins/*))
+WORKERS ?= 2
+
+.PHONY: help demo test test-all lint format catalogue clean
+help:
+	@echo "make demo       set up, then list the zoo, show a model, and compare a variant of each family with timm"
+	@echo "make test       set up, then run the tests"
+	@echo "make test-all   the tests, with those too large for every run"
+	@echo "make lint       ruff and mypy"
+	@echo "make format     let ruff format and mend what it can"
+	@echo "make catalogue  write down again what each first-party distribution contributes"
+	@echo "make clean      remove the virtual environment"
+
+# One call for all of them, so that pip takes the core from here.
+$(VENV)/installed: pyproject.toml constraints.txt $(PLUGINS:=/pyproject.toml)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]' $(PLUGINS:%=--editable ./%)
+	@touch $@
+
+demo: $(VENV)/installed
+	$(BIN)/convzoo list
+	$(BIN)/convzoo show resnest50 --build
+	$(BIN)/convzoo parity $(DEMO) --input photos
+
+# One variant of each family that timm has too.
+DEMO := resnet50 resnetrs50 resnext50_32x4d wide_resnet50_2 seresnet50 seresnext50_32x4d senet154 \
+	ecaresnet50d ecaresnext50t_32x4d cbam_resnet50 resnest50 skresnext50_32x4d
+
+test: $(VENV)/installed
+	$(BIN)/pytest -n $(WORKERS) -m "not large"
+
+test-all: $(VENV)/installed
+	$(BIN)/pytest -n $(WORKERS) -m "not large"
+	$(BIN)/pytest -m large
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+catalogue: $(VENV)/installed
+	$(BIN)/python -m convzoo.catalogue
+
+clean:
+	rm -rf $(VENV)

@@ -1,0 +1,43 @@
+"""convzoo: convolutional networks for PyTorch, in which every part is a plugin."""
+
+from convzoo.api import ModelInfo, build, create_model, is_model, list_models, model_info
+from convzoo.errors import (
+    ConvzooError,
+    OptionError,
+    PluginError,
+    PluginWarning,
+    SpecError,
+    UnknownNameError,
+    WeightsError,
+)
+from convzoo.hookspecs import hookimpl
+from convzoo.lifecycle import deploy, penalty, set_progress
+from convzoo.plugins import register
+from convzoo.specs import Component, Model, Ref, Reference, Stage, ref
+
+__all__ = [
+    "Component",
+    "ConvzooError",
+    "Model",
+    "ModelInfo",
+    "OptionError",
+    "PluginError",
+    "PluginWarning",
+    "Ref",
+    "Reference",
+    "SpecError",
+    "Stage",
+    "UnknownNameError",
+    "WeightsError",
+    "build",
+    "create_model",
+    "deploy",
+    "hookimpl",
+    "is_model",
+    "list_models",
+    "model_info",
+    "penalty",
+    "ref",
+    "register",
+    "set_progress",
+]

@@ -1,0 +1,62 @@
+"""The command line: ``convzoo list``, ``show``, ``plugins`` and ``parity``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+
+from convzoo.cli import listing
+from convzoo.errors import ConvzooError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; 0 if it went well, 1 if a comparison differs, 2 if it was asked for something impossible."""
+    parser = argparse.ArgumentParser(
+        prog="convzoo", description="Convolutional networks in which every part is a plugin."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    listing.add_commands(commands)
+    _add_parity(commands)
+    options = parser.parse_args(arguments)
+    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+    try:
+        return options.run(options)
+    except (ConvzooError, OSError) as error:
+        if isinstance(error, BrokenPipeError):
+            # The reader has gone; give the interpreter somewhere to flush to.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        print(f"convzoo {options.command}: {error}", file=sys.stderr)
+        return 2
+
+
+def _add_parity(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "parity",
+        help="compare variants with timm or torchvision",
+        description="Compare variants with another library's: state dict, outputs, gradients, feature levels.",
+        epilog="Exits with 1 when something differs. Needs pip install 'convzoo[parity]'.",
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="names or globs; default: all with a counterpart")
+    parser.add_argument("--against", choices=("timm", "torchvision"), default="timm")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ...")
+    parser.add_argument(
+        "--dtype",
+        choices=("float32", "float64", "bfloat16", "float16"),
+        default="float32",
+        help="the 16-bit ones under autocast",
+    )
+    parser.add_argument("--image-size", type=int, metavar="PX", help="side of the images; default: the variant's own")
+    parser.add_argument("--input", choices=("random", "photos"), default="random", help="photos: scikit-learn's two")
+    parser.add_argument("--channels-last", action="store_true", help="give networks and images that memory format")
+    parser.add_argument("--json", action="store_true", help="print every check's differences as JSON")
+
+    def run(options: argparse.Namespace) -> int:
+        from convzoo.cli import parity  # imports torch
+
+        return parity.run(options)
+
+    parser.set_defaults(run=run)

@@ -1,0 +1,176 @@
+"""``list``, ``show`` and ``plugins``: what the zoo holds, from data alone. This module imports no torch."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from convzoo.api import list_models, model_info
+from convzoo.cli.tables import billions, millions, table
+from convzoo.errors import OptionError
+from convzoo.plugins import plugins, registry
+from convzoo.specs import Model, parse_value
+
+
+def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the three commands."""
+    parser = commands.add_parser("list", help="list models", description="List the models that are installed.")
+    parser.add_argument("globs", nargs="*", metavar="GLOB", help="only names that match one of them")
+    parser.add_argument("--plugin", help="only what this plugin contributed")
+    parser.add_argument("--family", help="only this family")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=run_list)
+
+    parser = commands.add_parser(
+        "show",
+        help="show a model stage by stage",
+        description="Show a model stage by stage, changed by options, as create_model would build it.",
+        epilog="Example: convzoo show resnet50 stem=deep 'attention=se(reduction=8)' --build",
+    )
+    parser.add_argument("name", metavar="NAME")
+    parser.add_argument("options", nargs="*", metavar="OPTION=VALUE", help="as for create_model; imports torch")
+    parser.add_argument(
+        "--build", action="store_true", help="build it without storage, for shapes and counts; imports torch"
+    )
+    parser.add_argument("--json", action="store_true", help="print the spec as JSON")
+    parser.set_defaults(run=run_show)
+
+    parser = commands.add_parser("plugins", help="list plugins", description="List the plugins that are installed.")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=run_plugins)
+
+
+def run_list(options: argparse.Namespace) -> int:
+    """``convzoo list``."""
+    entries = registry()
+    known = {"plugin": {entry.owner.name for entry in entries.models().values()}}
+    known["family"] = {entry.spec.family for entry in entries.models().values()}
+    for what, choices in known.items():
+        if (asked := getattr(options, what)) and asked not in choices:
+            raise OptionError(f"there are no models of {what} {asked!r}; known are {', '.join(sorted(choices))}")
+    names = list_models(options.globs or "", plugin=options.plugin, family=options.family)
+    if options.json:
+        print(json.dumps([_summary(name) for name in names], indent=2))
+        return 0
+    rows = []
+    for name in names:
+        info = model_info(name)
+        spec = info.spec
+        aliases = ", ".join(alias.name for alias in spec.aliases)
+        counts = millions(spec.params), billions(spec.macs)
+        rows.append([name, spec.family, info.plugin.name, *counts, str(spec.input_size), aliases])
+    header = ["model", "family", "plugin", "parameters", "MACs", "px", "also called"]
+    print(table(header, rows, right=("parameters", "MACs", "px")))
+    print(f"\n{len(names)} models; parameters and MACs on one image of the given size")
+    return 0
+
+
+def _summary(name: str) -> dict[str, object]:
+    info = model_info(name)
+    spec = info.spec
+    reference = spec.reference("timm")
+    return {
+        "name": name,
+        "family": spec.family,
+        "plugin": info.plugin.name,
+        "params": spec.params,
+        "macs": spec.macs,
+        "input_size": spec.input_size,
+        "num_classes": spec.num_classes,
+        "aliases": [alias.name for alias in spec.aliases],
+        "timm": reference.name if reference and not reference.options else None,
+        "paper": spec.paper,
+    }
+
+
+def run_show(options: argparse.Namespace) -> int:
+    """``convzoo show``."""
+    info = model_info(options.name)
+    spec = info.spec
+    changes = dict(_assignment(text) for text in options.options)
+    if changes or info.overrides:
+        from convzoo.compose import compose  # imports torch, to read what the parts take
+
+        spec = compose(compose(spec, info.overrides, registry()), changes, registry())
+    if options.json:
+        print(json.dumps(spec.to_dict(), indent=2))
+        return 0
+    title = f"{info.name}, of {spec.name}" if info.name != spec.name else spec.name
+    print(f"{title}: {spec.family}, {info.plugin}")
+    facts = {"paper": spec.paper, "input": f"{spec.in_chans} x {spec.input_size} x {spec.input_size} ({spec.dataset})"}
+    facts["parameters"] = f"{spec.params:,}" if spec.params else ""
+    facts["MACs"] = f"{spec.macs:,}" if spec.macs else ""
+    facts["equals"] = ", ".join(
+        f"{reference.library} {reference.name}" + (" with options" if reference.options else "")
+        for reference in spec.references
+    )
+    facts["also called"] = ", ".join(str(alias) for alias in spec.aliases)
+    facts["norm, act"] = f"{spec.norm}, {spec.act}"
+    facts["init"] = str(spec.init)
+    for key, value in facts.items():
+        if value:
+            print(f"  {key:<12} {value}")
+    print()
+    print(_built(spec) if options.build else _outline(spec))
+    return 0
+
+
+def _assignment(text: str) -> tuple[str, object]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise OptionError(f"{text!r}: options read NAME=VALUE, such as attention=se or 'attention=se(reduction=8)'")
+    return name, parse_value(value)
+
+
+def _lines(spec: Model) -> list[list[str]]:
+    rows = [["stem", "", "", str(spec.stem)]]
+    for number, stage in enumerate(spec.stages, start=1):
+        for place, (count, layer) in enumerate(stage.runs()):
+            rows.append([f"stage {number}", str(stage.stride if place == 0 else 1), f"{count} x", str(layer)])
+    rows.append(["head", "", "", f"{spec.head}, {spec.num_classes} classes"])
+    return rows
+
+
+def _outline(spec: Model) -> str:
+    return table(["", "stride", "", "parts"], _lines(spec), right=("stride",))
+
+
+def _built(spec: Model) -> str:
+    from convzoo.inspection import inspect_stages
+
+    rows = []
+    measured = {row.name: row for row in inspect_stages(spec)}
+    for name, stride, count, parts in _lines(spec):
+        row = measured.pop(name, None)
+        cells = [" x ".join(map(str, row.output)), f"{row.params:,}", f"{row.macs:,}"] if row else ["", "", ""]
+        rows.append([name, stride, count, parts, *cells])
+    header = ["", "stride", "", "parts", "output", "parameters", "MACs"]
+    return table(header, rows, right=("stride", "output", "parameters", "MACs"))
+
+
+def run_plugins(options: argparse.Namespace) -> int:
+    """``convzoo plugins``."""
+    found = plugins()
+    rows = []
+    for record in found.records.values():
+        owner = record.owner
+        models = sum(entry.owner == owner for entry in found.registry.models().values())
+        components = sum(o == owner for _, o in found.registry.components())
+        rows.append(
+            {
+                "plugin": owner.name,
+                "distribution": owner.distribution,
+                "version": owner.version,
+                "status": record.status,
+                "models": models,
+                "components": components,
+                "error": record.error,
+            }
+        )
+    if options.json:
+        print(json.dumps(rows, indent=2))
+        return 0
+    print(table([*rows[0]], [[str(value) for value in row.values()] for row in rows], right=("models", "components")))
+    if any(row["status"] == "broken" for row in rows):
+        print("\nCONVZOO_DISABLE=name,... leaves plugins out.")
+    return 0

@@ -1,0 +1,98 @@
+"""``convzoo parity``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable
+
+from convzoo.cli.tables import table
+from convzoo.errors import ConvzooError, OptionError
+from convzoo.parity import Comparison, compare
+from convzoo.plugins import registry
+
+
+def run(options: argparse.Namespace) -> int:
+    """Compare, print a table or JSON, and say whether all is equal."""
+    names = _chosen(options.names, options.against)
+    if options.image_size is not None and options.image_size < 1:
+        raise OptionError(f"--image-size must be at least 1, got {options.image_size}")
+    results: list[Comparison] = []
+    failures: dict[str, str] = {}
+    for name in _progress(names):
+        try:
+            results.append(
+                compare(
+                    name,
+                    against=options.against,
+                    device=options.device,
+                    dtype=options.dtype,
+                    image_size=options.image_size,
+                    images=options.input,
+                    channels_last=options.channels_last,
+                )
+            )
+        except ConvzooError as error:
+            if len(names) == 1:
+                raise
+            failures[name] = str(error)
+    if options.json:
+        records = [result.to_dict() for result in results]
+        records += [{"name": name, "verdict": "FAILED", "error": error} for name, error in failures.items()]
+        print(json.dumps(records, indent=2))
+    else:
+        print(_report(results, failures, options))
+    return 0 if not failures and all(result.equal for result in results) else 1
+
+
+def _chosen(patterns: list[str], library: str) -> list[str]:
+    """Models to compare; a name given as such must have a counterpart, a glob takes those that do."""
+    known = registry()
+    with_counterpart = [name for name, entry in known.models().items() if entry.spec.reference(library)]
+    if not patterns:
+        return with_counterpart
+    found: dict[str, None] = {}
+    for pattern in patterns:
+        names = known.matching([pattern])
+        kept = [name for name in names if known.model(name).spec.reference(library)]
+        if not kept:
+            raise OptionError(f"{pattern}: {', '.join(names[:5])} has no counterpart in {library} to compare with")
+        found.update(dict.fromkeys(kept))
+    return list(found)
+
+
+def _progress(names: list[str]) -> Iterable[str]:
+    try:
+        from tqdm import tqdm
+    except ImportError as error:
+        raise ConvzooError("comparing needs tqdm: pip install 'convzoo[parity]'") from error
+    return tqdm(names, unit="model", disable=None if sys.stderr.isatty() else len(names) < 2, leave=False)
+
+
+def _report(results: list[Comparison], failures: dict[str, str], options: argparse.Namespace) -> str:
+    rows = []
+    for result in results:
+        worst = result.worst
+        rows.append(
+            [
+                result.name,
+                f"{result.library} {result.reference}",
+                f"{result.counts.params:,}",
+                f"{result.counts.macs:,}",
+                f"{worst.absolute:.1e}" if worst.absolute else "0",
+                f"{worst.relative:.1e}" if worst.relative else "0",
+                result.verdict,
+            ]
+        )
+    for name, error in failures.items():
+        rows.append([name, "", "", "", "", "", f"FAILED: {error}"])
+    header = ["variant", "against", "parameters", "MACs", "largest abs", "largest rel", "verdict"]
+    size = f"{options.image_size} px" if options.image_size else "the variant's own size"
+    checks = ", ".join(results[0].differences) if results else ""
+    equal = sum(result.equal for result in results)
+    return (
+        table(header, rows, right=header[2:6])
+        + f"\n\n{equal} of {len(rows)} equal; {options.input} images at {size}, {options.dtype}, {options.device}"
+        + (f"\nchecks: {checks}" if checks else "")
+    )

@@ -1,0 +1,29 @@
+"""Tables for terminals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> str:
+    """Rows under a header, in columns as wide as their widest cell; those in ``right`` are aligned to the right."""
+    cells = [list(header), *map(list, rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if title in right else cell.ljust(width)
+            for cell, width, title in zip(row, widths, header, strict=True)
+        ).rstrip()
+        for row in cells
+    ]
+    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
+
+
+def millions(count: int | None) -> str:
+    """``25.56 M``; a dash for None."""
+    return "-" if count is None else f"{count / 1e6:.2f} M"
+
+
+def billions(count: int | None) -> str:
+    """``4.089 G``; a dash for None."""
+    return "-" if count is None else f"{count / 1e9:.3f} G"

@@ -1,0 +1,97 @@
+"""Feature levels of a model: which there are, and a network that gives nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from convzoo.errors import OptionError
+
+if TYPE_CHECKING:
+    from convzoo.model import ConvNet
+
+
+class FeatureInfo(list[dict[str, Any]]):
+    """What each feature level is: a list of dicts with ``num_chs``, ``reduction`` (stride) and ``module``.
+
+    The methods have timm's names; without an index they speak of the levels that are put out.
+    """
+
+    def __init__(self, levels: Sequence[dict[str, Any]], out_indices: Sequence[int] | None = None) -> None:
+        super().__init__({**level, "index": index} for index, level in enumerate(levels))
+        self.out_indices = tuple(range(len(levels)) if out_indices is None else out_indices)
+
+    def get(self, key: str, idx: int | Sequence[int] | None = None) -> Any:
+        """``key`` of the levels put out, of the level ``idx``, or of each level in ``idx``."""
+        if isinstance(idx, int):
+            return self[idx][key]
+        return [self[i][key] for i in (self.out_indices if idx is None else idx)]
+
+    def channels(self, idx: int | Sequence[int] | None = None) -> Any:
+        """Channels, as :meth:`get`."""
+        return self.get("num_chs", idx)
+
+    def reduction(self, idx: int | Sequence[int] | None = None) -> Any:
+        """Input pixels per feature pixel, as :meth:`get`."""
+        return self.get("reduction", idx)
+
+    def module_name(self, idx: int | Sequence[int] | None = None) -> Any:
+        """Submodule that gives the level, as :meth:`get`."""
+        return self.get("module", idx)
+
+    def get_dicts(self, keys: Sequence[str] | None = None, idx: Sequence[int] | None = None) -> list[dict[str, Any]]:
+        """The levels put out, or those in ``idx``, with all their keys or only ``keys``."""
+        chosen = [self[i] for i in (self.out_indices if idx is None else idx)]
+        return [{key: level[key] for key in (level if keys is None else keys)} for level in chosen]
+
+
+def take_indices(count: int, indices: int | Sequence[int] | None, name: str = "indices") -> tuple[int, ...]:
+    """Levels that ``indices`` means: all for None, the last n for an int, negative ones from the end.
+
+    Raises:
+        OptionError: a level does not exist.
+    """
+    if indices is None:
+        return tuple(range(count))
+    if isinstance(indices, int) and not isinstance(indices, bool):
+        if not 0 < indices <= count:
+            raise OptionError(
+                f"{name}={indices}: there are {count} feature levels, so the last 1 to {count} can be asked for"
+            )
+        return tuple(range(count - indices, count))
+    taken = () if isinstance(indices, bool) else tuple(indices)
+    if not taken or not all(isinstance(i, int) and -count <= i < count for i in taken):
+        raise OptionError(f"{name}={indices!r}: the {count} feature levels are 0 to {count - 1}, or -{count} to -1")
+    return tuple(i % count for i in taken)
+
+
+class FeatureNet(nn.Module):
+    """The part of a model that its feature levels need: ``forward`` gives a list of ``(N, C, H, W)`` tensors.
+
+    Later stages and the head are left out, so their weights are neither held nor run.
+
+    Attributes:
+        feature_info: the model's :class:`FeatureInfo`, with ``out_indices``.
+        spec: the model's spec.
+    """
+
+    def __init__(self, model: ConvNet, out_indices: int | Sequence[int] | None = None) -> None:
+        super().__init__()
+        levels = model.feature_info
+        taken = take_indices(len(levels), out_indices, "out_indices")
+        self.spec = model.spec
+        self.feature_info = FeatureInfo(levels, taken)
+        self.default_cfg = model.default_cfg
+        model.prune(max(taken))
+        self.body = model
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """As the model's."""
+        self.body.set_grad_checkpointing(enable)
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """``(N, in_chans, H, W)`` to one tensor for each of ``out_indices``, in their order."""
+        return self.body.forward_intermediates(x, list(self.feature_info.out_indices), intermediates_only=True)  # type: ignore[return-value]

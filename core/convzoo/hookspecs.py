@@ -1,0 +1,50 @@
+"""The one hook by which everything enters the zoo, and what each kind of component promises."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from convzoo.specs import Component, Model
+
+PROJECT = "convzoo"
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+"""Marks a plugin's ``convzoo_contribute``."""
+
+
+@hookspec(historic=True)
+def convzoo_contribute() -> Iterable[Component | Model]:  # type: ignore[empty-body]
+    """Yield the components and models that a plugin adds.
+
+    A component is called by the builder with what its kind is given, then with whatever of its options, and of
+    what the builder knows, its signature declares by keyword:
+
+    ======== =========================================== ====================================================
+    kind     called with                                 gives
+    ======== =========================================== ====================================================
+    stem     ``in_channels``                             module, with ``out_channels`` and ``reduction`` (its total
+                                                         stride); ``forward_intermediates(x) -> (out, [feature])``
+                                                         and ``feature_info`` if it has a level before its pool
+    block    ``in_channels, *, stride``                  module, with ``out_channels``
+    head     ``in_channels, num_classes``                module; ``forward(x, pre_logits=False)``
+    attention ``channels``                               module that keeps the shape
+    conv     ``in_channels, out_channels, *, stride,     module: the spatial convolution of a block with its norm
+             groups, dilation``                          and activation
+    shortcut ``in_channels, out_channels, *, stride,     module that maps a block's input onto its output's shape
+             dilation, first_dilation``
+    norm     ``channels``                                module that keeps the shape
+    act      nothing                                     module that keeps the shape
+    init     ``model``                                   iterable of ``(tensor, fill)``: how tensors start whose part
+                                                         left them at torch's default
+    ======== =========================================== ====================================================
+
+    The builder offers every part ``norm`` and ``act`` (callables), and ``position``; it offers blocks ``dilation``
+    (of the stage), ``first_dilation`` (of the stage before, for the first spatial convolution) and
+    ``drop_path_rate`` too. An option whose value is a ``Ref`` is a slot: it is looked up under its own keyword as kind,
+    and the part receives a callable in its place.
+    """

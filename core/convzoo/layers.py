@@ -1,0 +1,170 @@
+"""Small modules and rules that blocks of several families share."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from convzoo.errors import OptionError
+
+Maker = Callable[..., nn.Module]
+"""A callable that makes a module: what a slot, ``norm`` or ``act`` is given as."""
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a layer stands: its stage, its place in it, its place in the network, and the number of layers; from 0."""
+
+    stage: int
+    layer: int
+    index: int
+    total: int
+
+
+class ConvNormAct(nn.Sequential):
+    """A convolution without bias, its norm and its activation: the plain part for the slot ``conv``.
+
+    ``(N, in_channels, H, W)`` to ``(N, out_channels, ceil(H / stride), ceil(W / stride))``, padded with
+    ``kernel_size // 2 * dilation``.
+
+    Args:
+        in_channels, out_channels: channels before and after; both divisible by ``groups``.
+        kernel_size: odd side of the kernel.
+        stride, groups, dilation: of the convolution.
+        norm: called with ``out_channels``.
+        act: called with nothing; None leaves the activation out.
+
+    Raises:
+        OptionError: an impossible size.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        kernel_size: int = 3,
+        stride: int = 1,
+        groups: int = 1,
+        dilation: int = 1,
+        norm: Maker = nn.BatchNorm2d,
+        act: Maker | None = nn.ReLU,
+    ) -> None:
+        super().__init__()
+        self.out_channels = out_channels
+        self.conv = conv2d(in_channels, out_channels, kernel_size, stride=stride, groups=groups, dilation=dilation)
+        self.norm = norm(out_channels)
+        if act is not None:
+            self.act = act()
+
+
+def conv2d(
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int,
+    *,
+    stride: int = 1,
+    groups: int = 1,
+    dilation: int = 1,
+    bias: bool = False,
+) -> nn.Conv2d:
+    """A convolution that keeps the size at stride 1, with its arguments checked before it allocates anything.
+
+    Raises:
+        OptionError: a size is not positive, the kernel is even, or ``groups`` does not divide the channels.
+    """
+    for name, value in {"in_channels": in_channels, "out_channels": out_channels, "stride": stride}.items():
+        require_positive(name, value)
+    require_positive("dilation", dilation)
+    require_odd("kernel_size", kernel_size)
+    require_groups(groups, in_channels, out_channels)
+    padding = kernel_size // 2 * dilation
+    return nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias)
+
+
+class DropPath(nn.Module):
+    """Stochastic depth: in training, drops whole samples of a residual branch and scales the others up to keep the
+    mean.
+
+    Huang et al., Deep Networks with Stochastic Depth, ECCV 2016.
+
+    Args:
+        rate: probability that a sample is dropped, in [0, 1).
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.training or self.rate == 0:
+            return x
+        keep = 1 - self.rate
+        return x * x.new_empty((x.shape[0], 1, 1, 1)).bernoulli_(keep).div_(keep)
+
+    def extra_repr(self) -> str:
+        return f"rate={self.rate:.4g}"
+
+
+def drop_path(rate: float) -> nn.Module | None:
+    """:class:`DropPath`, or None for a rate of 0."""
+    return DropPath(rate) if rate > 0 else None
+
+
+def sequence(**modules: nn.Module | None) -> nn.Sequential:
+    """A Sequential of the modules that are there, under their names."""
+    return nn.Sequential(OrderedDict((name, module) for name, module in modules.items() if module is not None))
+
+
+def last_norm(norm: Maker, channels: int, zero: bool) -> nn.Module:
+    """The norm at the end of a residual branch, its scale started at 0 if asked."""
+    module = norm(channels)
+    if zero and isinstance(getattr(module, "weight", None), nn.Parameter):
+        nn.init.zeros_(module.weight)  # type: ignore[arg-type]
+    return module
+
+
+def shortcut_path(
+    shortcut: Maker, in_channels: int, out_channels: int, stride: int, dilation: int, first_dilation: int, norm: Maker
+) -> nn.Module:
+    """An identity where the shape stays, else a ``shortcut``."""
+    if stride == 1 and in_channels == out_channels:
+        return nn.Identity()
+    return shortcut(
+        in_channels, out_channels, stride=stride, dilation=dilation, first_dilation=first_dilation, norm=norm
+    )
+
+
+def add(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Their sum, from left to right. Unlike stacking and summing, it keeps channels_last and copies nothing."""
+    total = tensors[0]
+    for tensor in tensors[1:]:
+        total = total + tensor
+    return total
+
+
+def make_divisible(value: float, divisor: int = 1, minimum: int | None = None) -> int:
+    """``value`` rounded to the nearest multiple of ``divisor``, at least ``minimum`` (``divisor`` unless given)."""
+    return max(divisor if minimum is None else minimum, int(value + divisor / 2) // divisor * divisor)
+
+
+def require_positive(name: str, value: int) -> None:
+    """Raise OptionError, naming the option, unless ``value`` is at least 1."""
+    if value < 1:
+        raise OptionError(f"{name} must be at least 1, got {value}")
+
+
+def require_odd(name: str, value: int) -> None:
+    """Raise OptionError, naming the option, unless ``value`` is odd and positive."""
+    if value < 1 or value % 2 == 0:
+        raise OptionError(f"{name} must be an odd number, so that the size is kept; got {value}")
+
+
+def require_groups(groups: int, in_channels: int, out_channels: int, name: str = "cardinality (groups)") -> None:
+    """Raise OptionError unless ``groups`` divides both channel counts."""
+    if groups < 1 or in_channels % groups or out_channels % groups:
+        raise OptionError(f"{name} {groups} does not divide the {in_channels} channels in and {out_channels} out")

@@ -1,0 +1,217 @@
+"""Finding plugins and letting each of them in, or keeping it out whole. This module imports no torch.
+
+Entry points of the group ``convzoo`` are walked one by one, each under its own ``try``, so that a broken plugin
+costs its own parts and nothing else: everything it contributed is rolled back, and one warning names it, its version
+and the cure. pluggy's own loader does neither.
+
+Environment: ``CONVZOO_PLUGINS`` is an allow-list of entry-point or distribution names, separated by commas (empty:
+    none);
+``CONVZOO_DISABLE`` a deny-list; ``CONVZOO_STRICT=1`` makes a broken plugin raise.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import os
+import re
+import types
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pluggy
+
+from convzoo import hookspecs
+from convzoo.errors import PluginError, PluginWarning
+from convzoo.registry import Owner, Registry
+from convzoo.specs import Component, Model
+
+GROUP = "convzoo"
+HOOK = "convzoo_contribute"
+
+
+@dataclass(frozen=True)
+class Record:
+    """How a plugin fared: ``status`` is ``"ok"``, ``"disabled"`` or ``"broken"``, ``error`` says why."""
+
+    owner: Owner
+    status: str
+    error: str = ""
+
+
+class Plugins:
+    """The plugins of one process and the registry that they fill."""
+
+    def __init__(self) -> None:
+        self.registry = Registry()
+        self.records: dict[str, Record] = {}
+        self._manager = pluggy.PluginManager(hookspecs.PROJECT)
+        self._manager.add_hookspecs(hookspecs)
+        self._inbox: list[Any] = []
+        # Historic: with the call on record, each later registration is asked for its contributions at once.
+        self._manager.hook.convzoo_contribute.call_historic(result_callback=self._inbox.append)
+
+    def add(self, plugin: Any, owner: Owner) -> None:
+        """Let in a plugin, an object that has the hook, whole or not at all.
+
+        Raises:
+            PluginError: it has no valid hook, or what it contributes cannot be added.
+        """
+        if owner.name in self.records and self.records[owner.name].status == "ok":
+            raise PluginError(f"{self.records[owner.name].owner} and {owner} have the same entry-point name")
+        self._inbox.clear()
+        try:
+            self._manager.register(plugin, name=owner.name)
+            self._manager.check_pending()
+            if not any(c.name == HOOK for c in self._manager.get_hookcallers(plugin) or ()):
+                raise PluginError(f"it has no {HOOK}() marked with @convzoo.hookimpl")
+            self.registry.add(owner, [item for result in self._inbox for item in result])
+        except BaseException:
+            if self._manager.has_plugin(owner.name):
+                self._manager.unregister(plugin)
+            raise
+        finally:
+            self._inbox.clear()
+        self.records[owner.name] = Record(owner, "ok")
+
+    def remove(self, name: str) -> None:
+        """Take out a plugin and all that it contributed."""
+        record = self.records.pop(name)
+        self.registry.remove(record.owner)
+        self._manager.unregister(name=name)
+
+    def discover(self) -> None:
+        """Let in the builtin parts and every installed plugin that the environment allows."""
+        from convzoo.builtin import plugin as builtin
+
+        self.add(builtin, Owner("builtin", "convzoo", core_version()))
+        for entry_point in sorted(
+            importlib.metadata.entry_points(group=GROUP), key=lambda e: (not _first_party(e), e.name, e.value)
+        ):
+            self._try(entry_point)
+
+    def _try(self, entry_point: importlib.metadata.EntryPoint) -> None:
+        dist = entry_point.dist
+        owner = Owner(entry_point.name, dist.name if dist else "unknown", dist.version if dist else "?")
+        if not _allowed(owner):
+            self.records.setdefault(owner.name, Record(owner, "disabled", "left out by the environment"))
+            return
+        try:
+            _check_core_version(dist)
+            self.add(entry_point.load(), owner)
+        except (Exception, SystemExit) as error:
+            reason = f"{type(error).__name__}: {error}"
+            # A second plugin of one name must not hide the first one's record.
+            key = owner.name if owner.name not in self.records else f"{owner.name} ({owner.distribution})"
+            self.records[key] = Record(owner, "broken", reason)
+            message = (
+                f"{owner} is broken and was skipped: {reason}. Mend, update or uninstall it"
+                f" (pip install -U {owner.distribution}), or set CONVZOO_DISABLE={owner.name} to silence this."
+            )
+            if os.environ.get("CONVZOO_STRICT") == "1":
+                raise PluginError(message) from error
+            warnings.warn(message, PluginWarning, stacklevel=2)
+
+
+def _first_party(entry_point: importlib.metadata.EntryPoint) -> bool:
+    return entry_point.value.startswith(f"convzoo_{entry_point.name}.")
+
+
+def _allowed(owner: Owner) -> bool:
+    names = {owner.name, owner.distribution}
+    allow = os.environ.get("CONVZOO_PLUGINS")
+    return (allow is None or bool(names & _names(allow))) and not names & _names(os.environ.get("CONVZOO_DISABLE", ""))
+
+
+def _names(text: str) -> set[str]:
+    return {name.strip() for name in text.split(",") if name.strip()}
+
+
+def core_version() -> str:
+    """Version of the installed core distribution."""
+    return importlib.metadata.version("convzoo")
+
+
+def _check_core_version(dist: importlib.metadata.Distribution | None) -> None:
+    for requirement in (dist.requires if dist else None) or ():
+        match = re.match(r"convzoo\s*(?:\[[^]]*\])?\s*\(?([^);]*)\)?\s*(?:;.*)?$", requirement)
+        if match and not satisfies(core_version(), match[1]):
+            raise PluginError(f"it was built for convzoo {match[1].strip()}, and this is convzoo {core_version()}")
+
+
+def satisfies(version: str, specifier: str) -> bool:
+    """Whether a version fits a specifier such as ``">=0.1,<0.2"``, by release numbers alone.
+
+    It stands in for the ``packaging`` library, which the core does not depend on.
+    """
+
+    def release(text: str) -> list[int]:
+        match = re.match(r"\d+(\.\d+)*", text.strip())
+        return [int(part) for part in match[0].split(".")] if match else []
+
+    def padded(numbers: list[int], length: int) -> list[int]:
+        return numbers + [0] * (length - len(numbers))
+
+    def clause(text: str) -> bool:
+        match = re.fullmatch(r"(~=|===?|!=|<=|>=|<|>)\s*([^\s*]+?)(\.\*)?", text.strip())
+        if match is None:
+            raise PluginError(f"cannot read the version clause {text!r}")
+        operator, wanted = match[1], release(match[2])
+        have = release(version)
+        prefix = padded(have[: len(wanted)], len(wanted))
+        if operator == "~=":
+            return have >= wanted and have[: len(wanted) - 1] == wanted[:-1]
+        if operator in ("==", "===", "!="):
+            length = max(len(have), len(wanted))
+            equal = prefix == wanted if match[3] else padded(have, length) == padded(wanted, length)
+            return equal == (operator != "!=")
+        length = max(len(have), len(wanted))
+        have, wanted = padded(have, length), padded(wanted, length)
+        return {"<": have < wanted, "<=": have <= wanted, ">": have > wanted, ">=": have >= wanted}[operator]
+
+    return all(clause(text) for text in specifier.split(",") if text.strip())
+
+
+@functools.cache
+def plugins() -> Plugins:
+    """The process's plugins, discovered on the first call."""
+    found = Plugins()
+    found.discover()
+    return found
+
+
+def registry() -> Registry:
+    """The process's registry, filled on the first call."""
+    return plugins().registry
+
+
+def register(*contributions: Component | Model, plugin: str = "session") -> None:
+    """Add components and models from a script or notebook, without packaging.
+
+    Registering again under the same ``plugin`` name replaces what that name had contributed, so that a cell can be
+    run twice.
+
+    Raises:
+        PluginError: a contribution is not a Component or Model, or its name is taken; nothing is changed then.
+    """
+
+    def convzoo_contribute() -> Iterator[Component | Model]:
+        yield from contributions
+
+    found = plugins()
+    before = found.records.get(plugin)
+    if before is not None and before.owner.distribution != "none":
+        raise PluginError(f"{before.owner} has that name; register under another: register(..., plugin='mine')")
+    module = types.SimpleNamespace(convzoo_contribute=hookspecs.hookimpl(convzoo_contribute))
+    owner = Owner(plugin, "none", "0")
+    previous = found._manager.get_plugin(plugin) if before else None
+    if before:
+        found.remove(plugin)
+    try:
+        found.add(module, owner)
+    except Exception:
+        if previous is not None:
+            found.add(previous, owner)
+        raise

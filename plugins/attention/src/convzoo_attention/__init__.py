@@ -1,0 +1,1 @@
+"""Channel and spatial attention, and the networks known by it."""

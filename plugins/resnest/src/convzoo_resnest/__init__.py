@@ -1,0 +1,1 @@
+"""ResNeSt: bottlenecks with split attention."""

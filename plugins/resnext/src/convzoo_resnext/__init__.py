@@ -1,0 +1,1 @@
+"""ResNeXt: bottlenecks with grouped convolutions."""

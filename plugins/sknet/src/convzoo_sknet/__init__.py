@@ -1,0 +1,1 @@
+"""SKNet: bottlenecks whose convolution chooses among kernels."""

@@ -1,0 +1,1 @@
+"""Wide ResNet: fewer, wider layers."""
