@@ -106,6 +106,8 @@ def create_model(
 
     if isinstance(model, Model):
         spec = model
+    elif not isinstance(model, str):
+        raise OptionError(f"a model is a name or a Model spec, not {model!r}")
     else:
         entry = registry().model(model)
         spec = compose(entry.spec, entry.overrides, registry())
@@ -115,12 +117,13 @@ def create_model(
         raise OptionError("out_indices asks for feature levels; add features_only=True")
     if features_only:
         take_indices(len(spec.stages) + 1, out_indices, "out_indices")
-    net = fold(spec, registry(), device=device, dtype=dtype)
+    network = fold(spec, registry(), device=device, dtype=dtype)
+    net = FeatureNet(network, out_indices) if features_only else network
     if weights is not None:
         from convzoo.weights import load_weights
 
         load_weights(net, weights, classifier=spec.num_classes == native_classes)
-    return FeatureNet(net, out_indices) if features_only else net
+    return net
 
 
 def build(spec: Model, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> ConvNet:

@@ -43,15 +43,19 @@ def build(
 
 
 def _assemble(spec: Model, registry: Registry) -> ConvNet:
+    takes_drop_path: dict[str, bool] = {}
     shared: dict[str, Any] = {}
     for kind in ("norm", "act"):
         shared[kind] = parts.Factory(registry, kind, getattr(spec, kind), {})
 
-    def make(kind: str, ref: Ref, *args: Any, says: tuple[str, ...] = (), stride: int = 1, **offered: Any) -> Any:
-        factory = parts.Factory(registry, kind, ref, {**shared, **offered})
-        # A stride of 1 is left to the part's own default, so that parts without one need not declare it.
-        module = factory(*args, stride=stride) if stride != 1 else factory(*args)
-        return parts.require_module(factory.part, module, *says)
+    def make(kind: str, ref: Ref, *given: Any, says: tuple[str, ...] = (), **keywords: Any) -> Any:
+        offered = {**shared, **{name: keywords.pop(name) for name in parts.BUILDERS_OWN & set(keywords)}}
+        factory = parts.Factory(registry, kind, ref, offered)
+        module = factory(*given, **keywords)
+        parts.require_sizes(factory.part, module, *says)
+        if kind == "block":
+            takes_drop_path[str(factory.part)] = factory.part.declares("drop_path_rate")
+        return module
 
     stem = make("stem", spec.stem, spec.in_chans, says=("out_channels", "reduction"))
     channels, reduction = stem.out_channels, stem.reduction
@@ -84,6 +88,8 @@ def _assemble(spec: Model, registry: Registry) -> ConvNet:
             index += 1
         stages.append(nn.Sequential(*layers))
         levels.append({"num_chs": channels, "reduction": reduction, "module": f"stages.{number}"})
+    if spec.drop_path_rate and not any(takes_drop_path.values()):
+        raise OptionError(f"drop_path_rate={spec.drop_path_rate} is taken by no layer: {', '.join(takes_drop_path)}")
     head = make("head", spec.head, channels, spec.num_classes)
     return ConvNet(spec, stem, stages, levels, head)
 

@@ -11,12 +11,15 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from convzoo import parts
-from convzoo.errors import OptionError, did_you_mean, listed
+from convzoo.errors import OptionError, SpecError, did_you_mean, listed
 from convzoo.registry import Registry
 from convzoo.specs import REF_FIELDS, Model, Options, Ref, Stage, as_ref
 
 FIELDS = (*REF_FIELDS, "num_classes", "in_chans", "output_stride", "drop_path_rate")
 """Fields of a model that options set directly."""
+
+NOT_SPREAD = ("norm", "act", "dilation")
+"""Options of parts that a Ref may set, but that are the model's to give to all of them."""
 
 
 def compose(spec: Model, options: Mapping[str, Any], registry: Registry) -> Model:
@@ -31,7 +34,9 @@ def compose(spec: Model, options: Mapping[str, Any], registry: Registry) -> Mode
         UnknownNameError: a component does not exist.
     """
     changed = spec
-    for name, value in options.items():
+    slots = {*REF_FIELDS, *registry.kinds()}
+    # Parts first, since the other options go to the parts that are then there.
+    for name, value in sorted(options.items(), key=lambda option: option[0] not in slots):
         if name in REF_FIELDS:
             changed = changed.derived(**{name: _merged(getattr(changed, name), _slot(name, value, registry))})
         elif name in FIELDS:
@@ -66,7 +71,7 @@ def takers(spec: Model, registry: Registry) -> dict[str, list[str]]:
     for kind, ref in walk(spec):
         part = parts.find(registry, kind, ref)
         for name in part.options:
-            if name not in parts.OFFERED:
+            if name not in NOT_SPREAD:
                 found.setdefault(name, {})[str(part)] = None
     return {name: list(names) for name, names in sorted(found.items())}
 
@@ -82,7 +87,7 @@ def _spread(spec: Model, name: str, value: Any, registry: Registry) -> Model:
         nonlocal taken
         part = parts.find(registry, kind, ref)
         options = {k: change(k, v) if isinstance(v, Ref) else v for k, v in ref.options.items()}
-        if name in part.options and name not in parts.OFFERED:
+        if name in part.options and name not in NOT_SPREAD:
             part.check(name, value)
             old = ref.options.get(name)
             options[name] = _merged(old, value) if isinstance(old, Ref) and isinstance(value, Ref) else value
@@ -109,7 +114,11 @@ def _map(spec: Model, change: Callable[[str, Ref], Ref]) -> Model:
 def _slot(kind: str, value: Any, registry: Registry) -> Ref:
     if not isinstance(value, (str, Ref)):
         raise OptionError(f"{kind}={value!r}: expected the name of a {kind} or a ref()")
-    return parts.checked(registry, kind, as_ref(value))
+    try:
+        ref = as_ref(value)
+    except SpecError as error:
+        raise OptionError(f"{kind}={value!r}: {error}") from None
+    return parts.checked(registry, kind, ref)
 
 
 def _merged(old: Ref, new: Ref) -> Ref:

@@ -62,8 +62,8 @@ def take_indices(count: int, indices: int | Sequence[int] | None, name: str = "i
                 f"{name}={indices}: there are {count} feature levels, so the last 1 to {count} can be asked for"
             )
         return tuple(range(count - indices, count))
-    taken = () if isinstance(indices, bool) else tuple(indices)
-    if not taken or not all(isinstance(i, int) and -count <= i < count for i in taken):
+    taken = tuple(indices) if isinstance(indices, Sequence) else ()
+    if not taken or not all(type(i) is int and -count <= i < count for i in taken):
         raise OptionError(f"{name}={indices!r}: the {count} feature levels are 0 to {count - 1}, or -{count} to -1")
     return tuple(i % count for i in taken)
 

@@ -128,6 +128,17 @@ def last_norm(norm: Maker, channels: int, zero: bool) -> nn.Module:
     return module
 
 
+def norm_of_pooled(norm: Maker, channels: int) -> nn.Module:
+    """``norm(channels)`` for features of one pixel; group and instance norms become one group of all channels.
+
+    A group that is one number is normalised to 0, and nothing of the features would be left.
+    """
+    module = norm(channels)
+    if isinstance(module, (nn.GroupNorm, nn.InstanceNorm2d)):
+        return nn.GroupNorm(1, channels, module.eps)
+    return module
+
+
 def shortcut_path(
     shortcut: Maker, in_channels: int, out_channels: int, stride: int, dilation: int, first_dilation: int, norm: Maker
 ) -> nn.Module:

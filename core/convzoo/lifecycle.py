@@ -54,7 +54,7 @@ def set_progress(model: nn.Module, progress: float) -> None:
     if not 0 <= progress <= 1:
         raise OptionError(f"progress is the share of training done, from 0 to 1; got {progress!r}")
     for module in model.modules():
-        if module is not model and isinstance(module, Scheduled):
+        if isinstance(module, Scheduled):
             module.set_progress(progress)
 
 
@@ -62,7 +62,7 @@ def penalty(model: nn.Module) -> torch.Tensor:
     """The sum of all layers' penalties: a scalar with a gradient, 0 if no layer has one."""
     import torch
 
-    terms = [module.penalty() for module in model.modules() if module is not model and isinstance(module, Regularized)]
+    terms = [module.penalty() for module in model.modules() if isinstance(module, Regularized)]
     if terms:
         return torch.stack(terms).sum()
     like = next(model.parameters(), torch.zeros(()))

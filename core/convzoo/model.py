@@ -184,12 +184,14 @@ def _contexts(
 
 @contextlib.contextmanager
 def _statistics_kept(layer: nn.Module) -> Iterator[None]:
-    """Norms that track statistics normalise as before, but do not update them."""
+    """Norms that track statistics normalise as before and save what they saved before, but take no step."""
     tracking = [m for m in layer.modules() if getattr(m, "track_running_stats", False)]
+    before = [(m, m.momentum, m.num_batches_tracked.clone()) for m in tracking]  # type: ignore[operator]
     for module in tracking:
-        module.track_running_stats = False  # type: ignore[assignment]
+        module.momentum = 0.0  # type: ignore[assignment]
     try:
         yield
     finally:
-        for module in tracking:
-            module.track_running_stats = True  # type: ignore[assignment]
+        for module, momentum, batches in before:
+            module.momentum = momentum
+            module.num_batches_tracked.copy_(batches)  # type: ignore[operator]

@@ -17,18 +17,21 @@ from typing import Any
 
 from torch import nn
 
-from convzoo.errors import OptionError, did_you_mean, listed
+from convzoo.errors import OptionError, PluginError, did_you_mean, listed
 from convzoo.registry import Owner, Registry
 from convzoo.specs import Component, Options, Ref, as_ref
 
 GIVEN = frozenset({"in_channels", "out_channels", "channels", "num_classes", "stride", "model", "self"})
 """What the builder or a block passes itself, so that no option may set it."""
 
-OFFERED = frozenset({"norm", "act", "position", "dilation", "first_dilation", "drop_path_rate"})
-"""What the builder knows and a part may want."""
+BUILDERS_OWN = frozenset({"position", "first_dilation", "drop_path_rate"})
+"""What the builder alone knows and offers to parts that want it."""
 
-NEUTRAL: Mapping[str, Any] = {"stride": 1, "groups": 1, "dilation": 1, "first_dilation": 1}
-"""Values that a part which does not declare the keyword honours by itself."""
+NEUTRAL: Mapping[str, Any] = {"stride": 1, "groups": 1, "dilation": 1}
+"""What a part must honour or refuse, and the values that one without the keyword honours by itself."""
+
+
+_KEYWORD = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Part:
     component: Component
     owner: Owner
     target: Any
-    parameters: Mapping[str, inspect.Parameter]
+    signature: inspect.Signature
     hints: Mapping[str, Any]
 
     def __str__(self) -> str:
@@ -46,12 +49,14 @@ class Part:
 
     def declares(self, name: str) -> bool:
         """Whether the signature names ``name`` as a keyword."""
-        return name in self.parameters
+        parameter = self.signature.parameters.get(name)
+        return parameter is not None and parameter.kind in _KEYWORD
 
     @property
     def options(self) -> list[str]:
         """Keywords that a Ref may set."""
-        return [name for name in self.parameters if name not in GIVEN and name not in ("position", "drop_path_rate")]
+        names = (name for name in self.signature.parameters if self.declares(name))
+        return [name for name in names if name not in GIVEN and name not in BUILDERS_OWN]
 
     def check(self, name: str, value: Any) -> None:
         """Raise OptionError unless ``name`` is an option of the part and ``value`` has its declared type."""
@@ -69,13 +74,18 @@ class Part:
 
 @functools.cache
 def read(component: Component, owner: Owner) -> Part:
-    """Import a component and read its signature."""
-    target = component.load()
-    signature = inspect.signature(target)
-    keywords = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    """Import a component and read its signature.
+
+    Raises:
+        PluginError: it does not import.
+    """
+    try:
+        target = component.load()
+    except Exception as error:
+        what = f"{component.kind} {component.name!r} of {owner} cannot be imported from {component.target}"
+        raise PluginError(f"{what}: {type(error).__name__}: {error}") from error
     function = target.__init__ if inspect.isclass(target) else target
-    parameters = {name: p for name, p in signature.parameters.items() if p.kind in keywords}
-    return Part(component, owner, target, parameters, _hints(function))
+    return Part(component, owner, target, inspect.signature(target), _hints(function))
 
 
 def _hints(function: Any) -> dict[str, Any]:
@@ -126,9 +136,24 @@ class Factory:
                     )
             elif self.part.declares(name):
                 keywords[name] = value
-            elif name in NEUTRAL and value != NEUTRAL[name]:
+            elif self._must_honour(name) and value != NEUTRAL[name]:
                 raise OptionError(f"{self.part} has no {name!r} and is needed here with {name}={value!r}")
-        return self.part.target(*args, **{**keywords, **self._options})
+        keywords.update(self._options)
+        try:
+            self.part.signature.bind(*args, **keywords)
+        except TypeError as error:
+            raise OptionError(f"{self.part} of {self.part.owner}: {error}") from None
+        try:
+            made = self.part.target(*args, **keywords)
+        except OptionError as error:
+            raise OptionError(f"{error}, in {self.part.component.kind} {self.ref}") from None
+        if self.part.component.kind != "init" and not isinstance(made, nn.Module):
+            raise OptionError(f"{self.part} of {self.part.owner} gave {type(made).__name__}, not an nn.Module")
+        return made
+
+    def _must_honour(self, name: str) -> bool:
+        # Shortcuts are told the dilation, but to one that looks at single pixels it means nothing.
+        return name in ("stride", "groups") or (name == "dilation" and self.part.component.kind != "shortcut")
 
     def __repr__(self) -> str:
         return f"<{self.part.component.kind} {self.ref}>"
@@ -153,15 +178,12 @@ def checked(registry: Registry, kind: str, ref: Ref) -> Ref:
     return Ref(ref.name, Options(options))
 
 
-def require_module(part: Part, module: Any, *attributes: str) -> nn.Module:
-    """Raise OptionError, naming the plugin, unless ``module`` is a module with ``attributes``."""
-    if not isinstance(module, nn.Module):
-        raise OptionError(f"{part} of {part.owner} gave {type(module).__name__}, not an nn.Module")
+def require_sizes(part: Part, module: nn.Module, *attributes: str) -> None:
+    """Raise OptionError, naming the plugin, unless ``module`` says each of ``attributes`` as a positive int."""
     for name in attributes:
         value = getattr(module, name, None)
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise OptionError(f"{part} of {part.owner} must say its {name} as a positive int, got {value!r}")
-    return module
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -25,7 +25,7 @@ import pluggy
 
 from convzoo import hookspecs
 from convzoo.errors import PluginError, PluginWarning
-from convzoo.registry import Owner, Registry
+from convzoo.registry import Owner, Registry, catalogue
 from convzoo.specs import Component, Model
 
 GROUP = "convzoo"
@@ -74,7 +74,12 @@ class Plugins:
             raise
         finally:
             self._inbox.clear()
-        self.records[owner.name] = Record(owner, "ok")
+        self._record(Record(owner, "ok"))
+
+    def _record(self, record: Record) -> None:
+        """Keep a record by name; a second plugin of a name must not hide the first one's."""
+        name = record.owner.name
+        self.records[name if name not in self.records else f"{name} ({record.owner.distribution})"] = record
 
     def remove(self, name: str) -> None:
         """Take out a plugin and all that it contributed."""
@@ -96,19 +101,19 @@ class Plugins:
         dist = entry_point.dist
         owner = Owner(entry_point.name, dist.name if dist else "unknown", dist.version if dist else "?")
         if not _allowed(owner):
-            self.records.setdefault(owner.name, Record(owner, "disabled", "left out by the environment"))
+            self._record(Record(owner, "disabled", "left out by the environment"))
             return
         try:
             _check_core_version(dist)
             self.add(entry_point.load(), owner)
         except (Exception, SystemExit) as error:
             reason = f"{type(error).__name__}: {error}"
-            # A second plugin of one name must not hide the first one's record.
-            key = owner.name if owner.name not in self.records else f"{owner.name} ({owner.distribution})"
-            self.records[key] = Record(owner, "broken", reason)
+            self._record(Record(owner, "broken", reason))
+            # Where two plugins have one name, only the distribution tells them apart.
+            name = owner.name if self.records[owner.name].owner == owner else owner.distribution
             message = (
                 f"{owner} is broken and was skipped: {reason}. Mend, update or uninstall it"
-                f" (pip install -U {owner.distribution}), or set CONVZOO_DISABLE={owner.name} to silence this."
+                f" (pip install -U {owner.distribution}), or set CONVZOO_DISABLE={name} to silence this."
             )
             if os.environ.get("CONVZOO_STRICT") == "1":
                 raise PluginError(message) from error
@@ -116,7 +121,7 @@ class Plugins:
 
 
 def _first_party(entry_point: importlib.metadata.EntryPoint) -> bool:
-    return entry_point.value.startswith(f"convzoo_{entry_point.name}.")
+    return entry_point.dist is not None and entry_point.dist.name in set(catalogue().values())
 
 
 def _allowed(owner: Owner) -> bool:
@@ -136,7 +141,8 @@ def core_version() -> str:
 
 def _check_core_version(dist: importlib.metadata.Distribution | None) -> None:
     for requirement in (dist.requires if dist else None) or ():
-        match = re.match(r"convzoo\s*(?:\[[^]]*\])?\s*\(?([^);]*)\)?\s*(?:;.*)?$", requirement)
+        # Requirements with a marker (of an extra, of another Python) are pip's to judge.
+        match = re.fullmatch(r"convzoo\s*(?:\[[^]]*\]\s*)?\(?([<>=!~][^;)]*)\)?\s*", requirement)
         if match and not satisfies(core_version(), match[1]):
             raise PluginError(f"it was built for convzoo {match[1].strip()}, and this is convzoo {core_version()}")
 
@@ -162,7 +168,7 @@ def satisfies(version: str, specifier: str) -> bool:
         have = release(version)
         prefix = padded(have[: len(wanted)], len(wanted))
         if operator == "~=":
-            return have >= wanted and have[: len(wanted) - 1] == wanted[:-1]
+            return padded(have, len(wanted)) >= wanted and prefix[:-1] == wanted[:-1]
         if operator in ("==", "===", "!="):
             length = max(len(have), len(wanted))
             equal = prefix == wanted if match[3] else padded(have, length) == padded(wanted, length)

@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from convzoo.errors import PluginError, UnknownNameError, did_you_mean, listed
-from convzoo.specs import Component, Model, Options
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+from convzoo.specs import NAME, NO_OPTIONS, Component, Model, Options
 
 
 @dataclass(frozen=True)
@@ -59,8 +57,7 @@ class Registry:
                 self._claim(f"{item.kind} {item.name!r}", item.name, key, owner, components, self._components)
                 components[key] = (item, owner)
             elif isinstance(item, Model):
-                names = {item.name: Options()} | {alias.name: alias.options for alias in item.aliases}
-                for name, overrides in names.items():
+                for name, overrides in ((item.name, NO_OPTIONS), *((a.name, a.options) for a in item.aliases)):
                     self._claim(f"model {name!r}", name, name, owner, models, self._models)
                     models[name] = Named(item, overrides, owner)
             else:

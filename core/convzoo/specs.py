@@ -10,11 +10,15 @@ from __future__ import annotations
 import ast
 import dataclasses
 import importlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from convzoo.errors import SpecError
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+"""What models and components may be called."""
 
 
 class Options(Mapping[str, Any]):
@@ -25,6 +29,8 @@ class Options(Mapping[str, Any]):
 
     def __init__(self, items: Mapping[str, Any] | Iterable[tuple[str, Any]] = ()) -> None:
         object.__setattr__(self, "_items", {str(key): _freeze(value) for key, value in dict(items).items()})
+        if "ref" in self._items:
+            raise SpecError("'ref' cannot be an option's name, since it marks a Ref in JSON")
 
     def __getitem__(self, key: str) -> Any:
         return self._items[key]
@@ -67,10 +73,8 @@ class Ref:
     options: Options = NO_OPTIONS
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name:
+        if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
             raise SpecError(f"a component is referred to by its name, got {self.name!r}")
-        if "ref" in self.options:
-            raise SpecError(f"{self.name}: 'ref' cannot be an option's name, since it marks a Ref in JSON")
         object.__setattr__(self, "options", Options(self.options))
 
     def with_options(self, **options: Any) -> Ref:
@@ -78,7 +82,12 @@ class Ref:
         return Ref(self.name, Options({**self.options, **options}))
 
     def __str__(self) -> str:
-        inner = ", ".join(f"{k}={v if isinstance(v, Ref) else repr(v)}" for k, v in self.options.items())
+        def text(value: Any) -> str:
+            if isinstance(value, Ref):
+                return str(value) if value.options else f"{value.name}()"
+            return repr(value)
+
+        inner = ", ".join(f"{key}={text(value)}" for key, value in self.options.items())
         return f"{self.name}({inner})" if inner else self.name
 
     @classmethod
@@ -88,8 +97,12 @@ class Ref:
         Raises:
             SpecError: ``text`` is not of that form.
         """
+        if NAME.fullmatch(text.strip()):
+            return cls(text.strip())
         value = _literal(text)
-        return value if isinstance(value, Ref) else cls(text)
+        if not isinstance(value, Ref):
+            raise SpecError(f"cannot read {text!r}: expected name or name(option=value, ...)")
+        return value
 
 
 def ref(name: str, /, **options: Any) -> Ref:
@@ -105,16 +118,26 @@ def parse_value(text: str) -> Any:
         return text
 
 
-def _literal(text: str) -> Any:
-    def convert(node: ast.expr) -> Any:
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.args:
-            return Ref(node.func.id, Options({str(k.arg): convert(k.value) for k in node.keywords}))
-        if isinstance(node, ast.Name):
-            return node.id
-        return ast.literal_eval(node)
+_QUOTED = re.compile(r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""")
+_CALLED = re.compile(r"(?<![\w.-])([A-Za-z0-9][\w.-]*)\(")
 
+
+def _literal(text: str) -> Any:
+    """A Python literal in which ``name(option=value)`` stands for a Ref, and a bare word for itself."""
+
+    def convert(node: ast.expr) -> Any:
+        if isinstance(node, ast.Call):
+            (name,) = map(convert, node.args)
+            if not all(keyword.arg for keyword in node.keywords):
+                raise ValueError("** in a Ref")
+            return Ref(name, Options({str(k.arg): convert(k.value) for k in node.keywords}))
+        return node.id if isinstance(node, ast.Name) else ast.literal_eval(node)
+
+    # Names may have signs that Python's have not, so each is quoted, as the one argument of a call.
+    pieces = _QUOTED.split(text.strip())
+    pieces[::2] = [_CALLED.sub(r"ref('\1', ", piece) for piece in pieces[::2]]
     try:
-        return convert(ast.parse(text.strip(), mode="eval").body)
+        return convert(ast.parse("".join(pieces), mode="eval").body)
     except (SyntaxError, ValueError) as error:
         raise SpecError(f"cannot read {text!r}: expected name or name(option=value, ...)") from error
 
@@ -127,6 +150,8 @@ class Stage:
     stride: int = 1
 
     def __post_init__(self) -> None:
+        if isinstance(self.layers, (str, Ref)):
+            raise SpecError(f"a stage's layers are a sequence, got the single {self.layers!r}; write [layer]")
         object.__setattr__(self, "layers", tuple(as_ref(layer) for layer in self.layers))
         if not self.layers:
             raise SpecError("a stage needs at least one layer")
@@ -218,7 +243,10 @@ class Model:
         object.__setattr__(self, "stages", tuple(self.stages))
         object.__setattr__(self, "aliases", tuple(as_ref(alias) for alias in self.aliases))
         object.__setattr__(self, "references", tuple(self.references))
-        object.__setattr__(self, "keys", tuple((str(a), str(b)) for a, b in self.keys))
+        try:
+            object.__setattr__(self, "keys", tuple((str(a), str(b)) for a, b in self.keys))
+        except ValueError as error:
+            raise SpecError(f"keys are pairs (pattern, replacement), got {self.keys!r}") from error
         if not self.stages or not all(isinstance(stage, Stage) for stage in self.stages):
             raise SpecError(f"{self.name}: stages must be one or more Stage, got {self.stages!r}")
         require_int("num_classes", self.num_classes, at_least=0)
@@ -333,15 +361,12 @@ class Component:
         """Import the code.
 
         Raises:
-            ImportError: the module does not import, or has no such attribute.
+            Exception: whatever importing its module raises; AttributeError if that has no such attribute.
         """
         if not isinstance(self.target, str):
             return self.target
         module, _, attribute = self.target.partition(":")
-        try:
-            return getattr(importlib.import_module(module), attribute)
-        except AttributeError as error:
-            raise ImportError(f"{self.kind} {self.name!r}: {module} has no attribute {attribute!r}") from error
+        return getattr(importlib.import_module(module), attribute)
 
 
 def as_ref(value: str | Ref) -> Ref:
@@ -349,7 +374,7 @@ def as_ref(value: str | Ref) -> Ref:
     if isinstance(value, Ref):
         return value
     if isinstance(value, str):
-        return Ref.parse(value) if "(" in value else Ref(value)
+        return Ref.parse(value)
     raise SpecError(f"expected a component's name or a ref(), got {value!r}")
 
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
 import torch
-from torch import nn
 
+from convzoo.api import build
 from convzoo.errors import WeightsError
 from convzoo.features import FeatureNet
 from convzoo.model import ConvNet
+from convzoo.specs import Model
 
 COUNTER = "num_batches_tracked"
 """Batch norm's own count, which nothing computes with and older files lack."""
@@ -51,17 +54,21 @@ def key_map(model: ConvNet | FeatureNet) -> dict[str, str]:
         WeightsError: the model declares no key map, or it sends two keys to one.
     """
     network = _network(model)
-    if not network.spec.keys:
-        raise WeightsError(f"{network.spec.name} has no key map to another library's names")
+    return _mapped(network.spec, network.state_dict())
+
+
+def _mapped(spec: Model, keys: Iterable[str]) -> dict[str, str]:
+    if not spec.keys:
+        raise WeightsError(f"{spec.name} has no key map to another library's names")
     mapped: dict[str, str] = {}
-    for key in network.state_dict():
+    for key in keys:
         name = key
-        for pattern, replacement in network.spec.keys:
+        for pattern, replacement in spec.keys:
             name = re.sub(pattern, replacement, name)
         mapped[key] = name
     if len(set(mapped.values())) < len(mapped):
-        twice = sorted(name for name in set(mapped.values()) if list(mapped.values()).count(name) > 1)
-        raise WeightsError(f"the key map of {network.spec.name} sends two keys to each of {twice[:8]}")
+        twice = sorted(name for name, count in Counter(mapped.values()).items() if count > 1)
+        raise WeightsError(f"the key map of {spec.name} sends two keys to each of {twice[:8]}")
     return mapped
 
 
@@ -101,31 +108,32 @@ def load_weights(
     network = _network(model)
     found = _unwrapped(source if isinstance(source, Mapping) else read(source), source)
     wanted = network.state_dict()
-    dialects = {"its own": {key: key for key in wanted}}
+    # Of a network that was cut, the rest may be in the state dict too; nothing else may.
+    whole = list(build(network.spec, device="meta").state_dict() if isinstance(model, FeatureNet) else wanted)
+    dialects = {"its own": {key: key for key in whole}}
     if network.spec.keys:
-        dialects["reference"] = key_map(network)
+        dialects["reference"] = _mapped(network.spec, whole)
     dialect, names = max(dialects.items(), key=lambda item: sum(name in found for name in item[1].values()))
 
-    head = "" if isinstance(network.head, nn.Identity) else str(network.get_classifier(name_only=True))
-    kept = [] if classifier or not head else [key for key in wanted if key.startswith(head + ".")]
-    report = LoadReport(dialect)
+    kept: set[str] = set()
+    if not (classifier or isinstance(model, FeatureNet)):
+        head = [f"{network.get_classifier(name_only=True)}.{part}" for part in ("weight", "bias")]
+        names |= _mapped(network.spec, head) if dialect == "reference" else {key: key for key in head}
+        kept = set(head)
+    report = LoadReport(dialect, unexpected=sorted(set(found) - set(names.values())))
     chosen: dict[str, torch.Tensor] = {}
     for key, tensor in wanted.items():
+        given = found.get(names[key])
         if key in kept:
             continue
-        if names[key] not in found:
+        if given is None:
             if not key.endswith(COUNTER):
                 report.missing.append(key)
-        elif found[names[key]].shape != tensor.shape:
-            shapes = f"{tuple(found[names[key]].shape)} instead of {tuple(tensor.shape)}"
-            report.mismatched.append(f"{key} ({shapes})")
+        elif given.shape != tensor.shape:
+            report.mismatched.append(f"{key} ({tuple(given.shape)} instead of {tuple(tensor.shape)})")
         else:
             report.used.append(key)
-            chosen[key] = found[names[key]]
-    left_over = set(found) - set(names.values())
-    if not head:  # only the head and the last stages can be left over from a network that was cut
-        left_over = {name for name in left_over if not _beyond(name, names)}
-    report.unexpected = sorted(left_over)
+            chosen[key] = given
     if strict and not report.fits:
         raise WeightsError(f"The weights do not fit {network.spec.name}: {report}. The model is unchanged.")
     meta = any(tensor.is_meta for tensor in wanted.values())
@@ -137,34 +145,30 @@ def _network(model: ConvNet | FeatureNet) -> ConvNet:
     return model.body if isinstance(model, FeatureNet) else model
 
 
-def _beyond(name: str, names: Mapping[str, str]) -> bool:
-    """Whether a key belongs to a top-level part, or a numbered stage, of which the cut network has nothing."""
-
-    def part(key: str) -> str:
-        return ".".join(key.split(".")[: 2 if key.startswith("stages.") else 1])
-
-    return part(name) not in {part(known) for known in names.values()}
-
-
-def _unwrapped(found: Mapping[str, Any], source: object) -> dict[str, torch.Tensor]:
+def _unwrapped(found: Any, source: object) -> dict[str, torch.Tensor]:
+    name = "the mapping" if isinstance(source, Mapping) else str(source)
     for wrapper in ("state_dict", "model"):
-        if isinstance(found.get(wrapper), Mapping):
+        if isinstance(found, Mapping) and isinstance(found.get(wrapper), Mapping):
             found = found[wrapper]
-    state = {key.removeprefix("module."): value for key, value in found.items() if isinstance(value, torch.Tensor)}
+    items = found.items() if isinstance(found, Mapping) else ()
+    state = {str(key).removeprefix("module."): value for key, value in items if isinstance(value, torch.Tensor)}
     if not state:
-        kind = "the mapping" if isinstance(source, Mapping) else str(source)
         raise WeightsError(
-            f"{kind} holds no tensors by name; expected a state dict, or one under 'state_dict' or 'model'"
+            f"{name} holds no tensors by name; expected a state dict, maybe under 'state_dict' or 'model'"
         )
+    if empty := [key for key, value in state.items() if value.is_meta]:
+        raise WeightsError(f"{len(empty)} tensors of {name}, {empty[0]} among them, are on the meta device: no values")
     return state
 
 
-def read(source: str | Path) -> Mapping[str, Any]:
+def read(source: str | Path) -> Any:
     """What a weights file, or the file at a URL, holds.
 
     Raises:
         WeightsError: it cannot be found, fetched or read.
     """
+    if not isinstance(source, (str, Path)):
+        raise WeightsError(f"weights are a state dict, a file or a URL, not {source!r}")
     path = _fetched(str(source)) if urlparse(str(source)).scheme in ("http", "https", "file") else Path(source)
     if not path.is_file():
         raise WeightsError(f"there is no weights file {str(source)!r}")
@@ -178,17 +182,17 @@ def read(source: str | Path) -> Mapping[str, Any]:
         raise WeightsError(f"{path.name} needs safetensors: pip install 'convzoo[safetensors]'") from error
     except Exception as error:
         raise WeightsError(f"{path} cannot be read as weights: {error}") from error
-    if not isinstance(loaded, Mapping):
-        raise WeightsError(f"{path} holds a {type(loaded).__name__}, not a state dict")
     return loaded
 
 
 def _fetched(url: str) -> Path:
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / Path(urlparse(url).path).name
+    # Two URLs may end alike.
+    name = Path(urlparse(url).path).name
+    path = folder / f"{hashlib.sha256(url.encode()).hexdigest()[:8]}-{name}"
     if not path.exists():
-        digest = re.search(r"-([0-9a-f]{8,64})\.[a-z]+$", path.name)
+        digest = re.search(r"-([0-9a-f]{8,64})\.[a-z]+$", name)
         try:
             torch.hub.download_url_to_file(url, str(path), digest[1] if digest else None, progress=False)
         except (OSError, RuntimeError) as error:

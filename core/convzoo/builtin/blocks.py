@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from convzoo.builtin.shortcuts import conv_shortcut
+from convzoo.errors import OptionError
 from convzoo.layers import (
     ConvNormAct,
     Maker,
@@ -140,6 +141,8 @@ class Bottleneck(ResidualBlock):
             require_positive(name, value)
         width = math.floor(planes * base_width / 64) * cardinality
         require_positive(f"floor(planes * base_width / 64), of planes {planes} and base_width {base_width},", width)
+        if width % reduce_first:
+            raise OptionError(f"reduce_first {reduce_first} does not divide the inner width of {width}")
         first = width // reduce_first
         out_channels = planes * expansion
         strides = {"3x3": (1, stride), "1x1": (stride, 1)}[stride_on]

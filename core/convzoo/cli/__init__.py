@@ -20,10 +20,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     listing.add_commands(commands)
     _add_parity(commands)
-    options = parser.parse_args(arguments)
+    options, rest = parser.parse_known_args(arguments)
+    if rest:  # argparse takes no positionals behind a flag
+        if options.command != "show" or any(word.startswith("-") for word in rest):
+            parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        options.options += rest
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
     try:
-        return options.run(options)
+        status: int = options.run(options)
+        sys.stdout.flush()
+        return status
     except (ConvzooError, OSError) as error:
         if isinstance(error, BrokenPipeError):
             # The reader has gone; give the interpreter somewhere to flush to.

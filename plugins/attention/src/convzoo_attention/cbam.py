@@ -9,8 +9,9 @@ from typing import Literal
 import torch
 from torch import nn
 
+from convzoo.errors import OptionError
 from convzoo.initialise import Fill
-from convzoo.layers import Maker, conv2d, last_norm, require_positive
+from convzoo.layers import Maker, conv2d, last_norm, require_odd, require_positive
 
 Pool = Literal["avg", "max", "lp", "lse"]
 
@@ -54,6 +55,9 @@ class CBAM(nn.Sequential):
     ) -> None:
         super().__init__()
         require_positive("reduction", reduction)
+        require_odd("spatial_kernel", spatial_kernel)
+        if not pools:
+            raise OptionError("pools must name at least one of avg, max, lp, lse")
         self.channel = ChannelGate(channels, max(channels // reduction, 1), mlp_bias, pools, act)
         if spatial:
             gate_norm = last_norm(norm, 1, spatial_zero_init)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from convzoo.layers import Maker, Position, add, conv2d, make_divisible, require_positive
+from convzoo.layers import Maker, Position, add, conv2d, make_divisible, norm_of_pooled, require_positive
 
 
 class SplitAttention(nn.Module):
@@ -69,7 +69,7 @@ class SplitAttention(nn.Module):
         exact = in_channels * radix / reduction
         hidden = max(int(exact), min_width) if divisor == 1 else make_divisible(exact, divisor, min_width)
         self.fc1 = conv2d(out_channels, hidden, 1, groups=groups, bias=True)
-        self.norm1 = norm(hidden)
+        self.norm1 = norm_of_pooled(norm, hidden)
         self.act1 = act()
         self.fc2 = conv2d(hidden, wide, 1, groups=groups, bias=True)
 
@@ -86,5 +86,5 @@ class SplitAttention(nn.Module):
         """``(N, out_channels * radix, 1, 1)``, group by group, to each split's ``(N, out_channels, 1, 1)``."""
         if self.radix == 1:
             return [logits.sigmoid()]
-        by_split = logits.reshape(len(logits), self.cardinality, self.radix, -1).transpose(1, 2).softmax(1)
-        return [weights.reshape(len(logits), -1, 1, 1) for weights in by_split.unbind(1)]
+        by_split = logits.reshape(logits.shape[0], self.cardinality, self.radix, -1).transpose(1, 2).softmax(1)
+        return [weights.reshape(logits.shape[0], -1, 1, 1) for weights in by_split.unbind(1)]

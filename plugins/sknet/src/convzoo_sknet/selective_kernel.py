@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from convzoo.errors import OptionError
-from convzoo.layers import ConvNormAct, Maker, add, conv2d, make_divisible, require_positive
+from convzoo.layers import ConvNormAct, Maker, add, conv2d, make_divisible, norm_of_pooled, require_positive
 
 
 class SelectiveKernel(nn.Module):
@@ -68,7 +68,7 @@ class SelectiveKernel(nn.Module):
         exact = out_channels / reduction
         hidden = max(int(exact), min_width) if divisor == 1 else make_divisible(exact, divisor, min_width)
         self.reduce = conv2d(out_channels, hidden, 1)
-        self.norm = norm(hidden)
+        self.norm = norm_of_pooled(norm, hidden)
         self.act = act()
         self.select = conv2d(hidden, out_channels * branches, 1)
 
@@ -78,5 +78,5 @@ class SelectiveKernel(nn.Module):
         paths = [path(part) for path, part in zip(self.paths, inputs, strict=True)]
         pooled = add(paths).mean((2, 3), keepdim=True)
         logits = self.select(self.act(self.norm(self.reduce(pooled))))
-        weights = logits.reshape(len(logits), count, -1, 1, 1).softmax(1).unbind(1)
+        weights = logits.reshape(logits.shape[0], count, -1, 1, 1).softmax(1).unbind(1)
         return add([path * weight for path, weight in zip(paths, weights, strict=True)])

@@ -1,0 +1,297 @@
+"""Squeeze-and-excitation, ECA and CBAM against their formulas, and the networks that are known by them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch import nn
+
+import convzoo
+from convzoo.builtin.blocks import Basic, Bottleneck
+from convzoo.counting import count
+from convzoo.plugins import registry
+from convzoo_attention.cbam import CBAM, SpatialGate
+from convzoo_attention.eca import EfficientChannelAttention
+from convzoo_attention.se import SqueezeExcite
+
+NAMES = """
+seresnet18 seresnet34 seresnet50 seresnet50t seresnet101 seresnet152 seresnet152d seresnet200d seresnet269d
+seresnet50_v1 seresnet101_v1 seresnet152_v1
+seresnext26d_32x4d seresnext26t_32x4d seresnext50_32x4d seresnext101_32x4d seresnext101_32x8d seresnext101_64x4d
+seresnext101d_32x8d senet154
+resnetrs50 resnetrs101 resnetrs152 resnetrs200 resnetrs270 resnetrs350 resnetrs420
+seresnet20 seresnet56 seresnet110 seresnet164bn seresnet272bn seresnext29_8x64d
+ecaresnet26t ecaresnet50d ecaresnet50t ecaresnet101d ecaresnet200d ecaresnet269d ecaresnetlight
+ecaresnext26t_32x4d ecaresnext50t_32x4d
+cbam_resnet18 cbam_resnet34 cbam_resnet50 cbam_resnet101 cbam_resnet152 cbam_resnext50_32x4d cbam_resnext101_32x4d
+cbam_wide_resnet18_1.5 cbam_wide_resnet18_2.0
+cbam_resnet18_cifar cbam_resnet34_cifar cbam_resnet50_cifar cbam_resnet101_cifar
+"""
+
+# name, parameters, multiply-accumulates
+COUNTS = (
+    ("seresnet18", 11_779_624, 1_814_161_408),
+    ("seresnet50_v1", 28_088_024, 3_860_488_192),
+    ("seresnet20", 274_847, 40_815_200),
+    ("seresnext26t_32x4d", 16_806_976, 2_680_129_536),
+    ("senet154", 115_088_984, 20_688_363_520),
+    ("resnetrs50", 35_691_912, 2_278_629_376),
+    ("ecaresnet26t", 16_011_916, 3_330_405_888),
+    ("ecaresnetlight", 30_162_046, 4_089_287_424),
+    ("cbam_resnet50", 28_089_624, 4_095_573_110),
+    ("cbam_resnet18_cifar", 11_263_842, 555_863_360),
+    ("cbam_wide_resnet18_1.5", 26_075_516, 3_867_535_060),
+)
+
+TIMM = {"mlp_bias": False, "order": "mean_max", "spatial_momentum": 0.1, "spatial_zero_init": False}
+
+
+def images(channels: int) -> torch.Tensor:
+    torch.manual_seed(1)
+    return torch.randn(2, channels, 5, 6, dtype=torch.float64)
+
+
+def jittered(module: nn.Module) -> nn.Module:
+    """In double precision and eval mode, every norm with statistics and scales of its own."""
+    torch.manual_seed(0)
+    for norm in module.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            for tensor in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+                nn.init.uniform_(tensor, 0.5, 1.5)
+    return module.double().eval()
+
+
+def perceptron(gate: nn.Module, pooled: torch.Tensor) -> torch.Tensor:
+    """Two layers with a ReLU between them, on ``(N, C)``."""
+    first, second = gate.fc1.weight.flatten(1), gate.fc2.weight.flatten(1)
+    hidden = pooled @ first.T + (0 if gate.fc1.bias is None else gate.fc1.bias)
+    return hidden.clamp(min=0) @ second.T + (0 if gate.fc2.bias is None else gate.fc2.bias)
+
+
+def sigmoid(x: torch.Tensor) -> torch.Tensor:
+    return 1 / (1 + torch.exp(-x))
+
+
+def spatial_factor(gate: SpatialGate, maps: Sequence[torch.Tensor]) -> torch.Tensor:
+    """The gate's factor for two maps ``(N, H, W)``: a 7x7 correlation, a norm with running statistics, a sigmoid."""
+    height, width = maps[0].shape[1:]
+    total = torch.zeros_like(maps[0])
+    for number, values in enumerate(maps):
+        padded = values.new_zeros(len(values), height + 6, width + 6)
+        padded[:, 3:-3, 3:-3] = values
+        for i in range(7):
+            for j in range(7):
+                total += gate.conv.weight[0, number, i, j] * padded[:, i : i + height, j : j + width]
+    norm = gate.norm
+    scaled = (total - norm.running_mean) / torch.sqrt(norm.running_var + 1e-5) * norm.weight + norm.bias
+    return sigmoid(scaled)[:, None]
+
+
+def layers(net: nn.Module) -> list[list[nn.Module]]:
+    return [list(stage) for stage in net.stages]
+
+
+def test_se_scales_each_channel_by_two_layers_of_all_means() -> None:
+    x, se = images(32), SqueezeExcite(32, reduction=4).double()
+    scale = sigmoid(perceptron(se, x.sum((2, 3)) / 30))
+    assert torch.allclose(se(x), x * scale[:, :, None, None], atol=1e-12)
+
+
+@pytest.mark.parametrize(("channels", "width"), [(64, 4), (256, 16), (250, 15), (16, 1), (8, 1)])
+def test_se_squeezes_to_the_channels_over_the_reduction_rounded_down(channels: int, width: int) -> None:
+    assert SqueezeExcite(channels).fc1.out_channels == width
+
+
+@pytest.mark.parametrize(("channels", "width"), [(64, 8), (16, 8), (256, 16), (192, 16), (176, 8)])
+def test_se_with_a_divisor_rounds_to_its_nearest_multiple(channels: int, width: int) -> None:
+    assert SqueezeExcite(channels, divisor=8).fc1.out_channels == width
+
+
+def test_se_takes_the_activation_of_the_network() -> None:
+    net = convzoo.create_model("seresnet20", act="silu", device="meta")
+    assert isinstance(layers(net)[0][0].branch.attention.act, nn.SiLU)
+
+
+@pytest.mark.parametrize("kernel_size", [3, 5])
+def test_eca_slides_one_window_over_the_means(kernel_size: int) -> None:
+    x, eca = images(7), EfficientChannelAttention(7, kernel_size=kernel_size).double()
+    means, weight = x.sum((2, 3)) / 30, eca.conv.weight.flatten()
+    expected = torch.empty_like(x)
+    for channel in range(7):
+        neighbours = [(k, channel + k - kernel_size // 2) for k in range(kernel_size)]
+        logit = sum(weight[k] * means[:, n] for k, n in neighbours if 0 <= n < 7)
+        expected[:, channel] = x[:, channel] * sigmoid(logit)[:, None, None]
+    assert torch.allclose(eca(x), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("channels", "kernel_size"), [(4, 3), (16, 3), (64, 3), (128, 5), (256, 5), (512, 5), (1024, 5), (2048, 7)]
+)
+def test_eca_window_grows_with_the_channels(channels: int, kernel_size: int) -> None:
+    eca = EfficientChannelAttention(channels)
+    assert [p.shape for p in eca.parameters()] == [(1, 1, kernel_size)]
+
+
+@pytest.mark.parametrize("pools", [("avg", "max"), ("avg",), ("max",), ("lp",), ("lse",), ("avg", "max", "lp", "lse")])
+def test_cbam_channel_gate_sums_one_perceptron_over_its_pools(pools: tuple[str, ...]) -> None:
+    x, cbam = images(32), CBAM(32, pools=pools, spatial=False).double()
+    flat = x.flatten(2)
+    values = {
+        "avg": flat.sum(2) / 30,
+        "max": flat.max(2).values,
+        "lp": (flat * flat).sum(2).sqrt(),
+        "lse": flat.exp().sum(2).log(),
+    }
+    scale = sigmoid(sum(perceptron(cbam.channel, values[pool]) for pool in pools))
+    assert torch.allclose(cbam(x), x * scale[:, :, None, None], atol=1e-12)
+
+
+def test_cbam_spatial_gate_looks_at_the_maximum_and_then_the_mean() -> None:
+    x, cbam = images(32), jittered(CBAM(32))
+    gated = cbam.channel(x)
+    factor = spatial_factor(cbam.spatial, [gated.max(1).values, gated.sum(1) / 32])
+    assert torch.allclose(cbam(x), gated * factor, atol=1e-12)
+
+
+def test_cbam_as_in_timm_flips_the_two_inputs_of_the_spatial_kernel() -> None:
+    x, ours, timms = images(32), jittered(CBAM(32, mlp_bias=False)), jittered(CBAM(32, **TIMM))
+    state = ours.state_dict()
+    timms.load_state_dict(state)
+    assert not torch.allclose(timms(x), ours(x), atol=1e-3)
+    timms.load_state_dict({**state, "spatial.conv.weight": state["spatial.conv.weight"].flip(1)})
+    assert torch.allclose(timms(x), ours(x), atol=1e-12)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_cbam_spatial_factor_starts_at_one_half_everywhere(training: bool) -> None:
+    x, cbam = images(32), CBAM(32).double().train(training)
+    assert torch.equal(cbam(x), 0.5 * cbam.channel(x))
+
+
+def test_cbam_has_biases_a_slow_norm_and_a_quiet_start_unless_told() -> None:
+    ours, timms = CBAM(32), CBAM(32, **TIMM)
+    assert [name for name, _ in ours.named_parameters() if name.endswith("bias")] == [
+        "channel.fc1.bias",
+        "channel.fc2.bias",
+        "spatial.norm.bias",
+    ]
+    assert [name for name, _ in timms.named_parameters() if name.endswith("bias")] == ["spatial.norm.bias"]
+    assert (ours.spatial.norm.momentum, timms.spatial.norm.momentum) == (0.01, 0.1)
+    assert (ours.spatial.norm.weight.item(), timms.spatial.norm.weight.item()) == (0, 1)
+
+
+def test_cbam_without_spatial_gate_has_the_channel_gate_alone() -> None:
+    assert [name for name, _ in CBAM(32, spatial=False).named_children()] == ["channel"]
+
+
+def test_cbam_squeezes_to_a_sixteenth_and_at_least_one() -> None:
+    assert [CBAM(channels).channel.fc1.out_channels for channels in (64, 2048, 8)] == [4, 128, 1]
+
+
+@pytest.mark.parametrize("attention", [SqueezeExcite, EfficientChannelAttention, CBAM])
+def test_channels_last_is_kept(attention: type[nn.Module]) -> None:
+    x = images(32).float().to(memory_format=torch.channels_last)
+    assert attention(32)(x).is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(
+    ("attention", "options", "message"),
+    [
+        (SqueezeExcite, {"reduction": 0}, "reduction must be at least 1"),
+        (SqueezeExcite, {"divisor": 0}, "divisor must be at least 1"),
+        (EfficientChannelAttention, {"kernel_size": 4}, "kernel_size must be an odd number"),
+        (CBAM, {"reduction": 0}, "reduction must be at least 1"),
+        (CBAM, {"spatial_kernel": 4}, "kernel.* must be an odd number"),
+        (CBAM, {"pools": ()}, "pools must name at least one"),
+    ],
+)
+def test_impossible_sizes_are_refused(attention: type[nn.Module], options: dict[str, object], message: str) -> None:
+    with pytest.raises(convzoo.OptionError, match=message):
+        attention(32, **options)
+
+
+@pytest.mark.parametrize("name", ["se", "eca", "cbam"])
+def test_attention_scales_the_branch_after_its_last_norm_and_leaves_the_shortcut(name: str) -> None:
+    for variant, block, last in (("resnet18", Basic, "norm2"), ("resnet26", Bottleneck, "norm3")):
+        layer = layers(convzoo.create_model(variant, attention=name, device="meta"))[1][0]
+        assert isinstance(layer, block)
+        assert [child for child, _ in layer.branch.named_children()][-2:] == [last, "attention"]
+        assert [type(part) for part in layer.shortcut] == [nn.Conv2d, nn.BatchNorm2d]
+
+
+def test_cbam_init_fills_convolutions_classifier_and_biases_and_leaves_the_rest_as_torch_starts_it() -> None:
+    torch.manual_seed(0)
+    net = convzoo.create_model("cbam_resnet18_cifar")
+    first = layers(net)[3][0]
+    gate = first.branch.attention
+    assert net.stem.conv.weight.std().item() == pytest.approx(math.sqrt(2 / (9 * 64)), rel=0.1)
+    assert first.branch.conv1.conv.weight.std().item() == pytest.approx(math.sqrt(2 / (9 * 512)), rel=0.01)
+    assert gate.spatial.conv.weight.std().item() == pytest.approx(math.sqrt(2 / 49), rel=0.4)
+    assert net.head.fc.weight.std().item() == pytest.approx(math.sqrt(2 / 512), rel=0.1)
+    for layer, fan_in in ((first.shortcut[0], 256), (gate.channel.fc1, 512), (gate.channel.fc2, 32)):
+        assert 0.95 < layer.weight.abs().max().item() * math.sqrt(fan_in) <= 1
+    biases = [m.bias for m in net.modules() if isinstance(m, (nn.Conv2d, nn.Linear)) and m.bias is not None]
+    assert len(biases) == 1 + 2 * 8
+    assert not any(bias.any() for bias in biases)
+    assert (gate.spatial.norm.weight.item(), first.branch.norm2.weight.min().item()) == (0, 1)
+
+
+def test_plugin_contributes_its_components() -> None:
+    mine = {(c.kind, c.name) for c, owner in registry().components() if owner.name == "attention"}
+    assert mine == {("attention", "se"), ("attention", "eca"), ("attention", "cbam"), ("init", "cbam")}
+
+
+def test_plugin_contributes_its_variants_and_no_others() -> None:
+    assert set(convzoo.list_models(plugin="attention")) == set(NAMES.split())
+
+
+@pytest.mark.parametrize(("name", "params", "macs"), COUNTS)
+def test_pinned_counts_are_what_the_network_has(name: str, params: int, macs: int) -> None:
+    spec = convzoo.model_info(name).spec
+    assert (spec.params, spec.macs) == (params, macs)
+    assert count(convzoo.create_model(name, device="meta"), (3, spec.input_size, spec.input_size)) == (params, macs)
+
+
+def test_every_layer_of_a_variant_has_its_attention() -> None:
+    kinds = {"se": SqueezeExcite, "eca": EfficientChannelAttention, "cbam": CBAM}
+    for name, kind in (("seresnet18", "se"), ("resnetrs50", "se"), ("ecaresnet26t", "eca"), ("cbam_resnet18", "cbam")):
+        for stage in layers(convzoo.create_model(name, device="meta")):
+            assert all(isinstance(block.branch.attention, kinds[kind]) for block in stage)
+
+
+def test_released_se_resnets_stride_on_the_first_1x1_and_round_squeeze_widths_down() -> None:
+    first = layers(convzoo.create_model("seresnet50_v1", device="meta"))[1][0]
+    assert (first.branch.conv1.stride, first.branch.conv2.conv.stride) == ((2, 2), (1, 1))
+    narrow = layers(convzoo.create_model("seresnet20", device="meta"))
+    assert [stage[0].branch.attention.fc1.out_channels for stage in narrow] == [1, 2, 4]
+    rounded = layers(convzoo.create_model("seresnet18", device="meta"))
+    assert [stage[0].branch.attention.fc1.out_channels for stage in rounded] == [8, 8, 16, 32]
+
+
+def test_senet154_has_3x3_projections_after_the_first_stage_and_a_halved_first_1x1() -> None:
+    net = convzoo.create_model("senet154", device="meta")
+    assert [m.out_channels for m in net.stem.conv if isinstance(m, nn.Conv2d)] == [64, 64, 128]
+    firsts = [stage[0] for stage in layers(net)]
+    assert [block.shortcut[0].kernel_size for block in firsts] == [(1, 1), (3, 3), (3, 3), (3, 3)]
+    assert [block.shortcut[0].stride for block in firsts] == [(1, 1), (2, 2), (2, 2), (2, 2)]
+    assert [block.branch.conv1.out_channels for block in firsts] == [128, 256, 512, 1024]
+    assert [block.branch.conv2.conv.out_channels for block in firsts] == [256, 512, 1024, 2048]
+    assert {block.branch.conv2.conv.groups for block in firsts} == {64}
+
+
+def test_resnet_rs_pools_by_a_convolution_and_squeezes_to_a_quarter() -> None:
+    net = convzoo.create_model("resnetrs50", device="meta")
+    assert [type(m) for m in net.stem.pool] == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU]
+    pool = net.stem.pool[0]
+    assert (pool.kernel_size, pool.stride, pool.out_channels) == ((3, 3), (2, 2), 64)
+    assert [stage[0].branch.attention.fc1.out_channels for stage in layers(net)] == [64, 128, 256, 512]
+    assert [type(stage[0].shortcut[0]) for stage in layers(net)] == [nn.Identity, *[nn.AvgPool2d] * 3]
+
+
+def test_ecaresnetlight_averages_in_its_shortcuts() -> None:
+    net = convzoo.create_model("ecaresnetlight", device="meta")
+    assert [type(stage[0].shortcut[0]) for stage in layers(net)] == [nn.Identity, *[nn.AvgPool2d] * 3]
+    assert [len(stage) for stage in layers(net)] == [1, 1, 11, 3]

@@ -1,0 +1,209 @@
+"""Selective kernels against their formula, and the SKNet networks."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import convzoo
+from convzoo.counting import count
+from convzoo.layers import ConvNormAct
+from convzoo.plugins import registry
+from convzoo_sknet.selective_kernel import SelectiveKernel
+
+NAMES = "skresnet18 skresnet34 skresnet50 skresnet50d skresnext50_32x4d sknet101 sknet101_prototxt sknet152"
+
+# name, parameters, multiply-accumulates
+COUNTS = (
+    ("skresnet18", 11_958_056, 1_814_337_536),
+    ("skresnet50d", 25_822_392, 4_329_062_912),
+    ("skresnext50_32x4d", 27_479_784, 4_462_710_784),
+    ("sknet101", 48_736_040, 8_448_724_992),
+    ("sknet101_prototxt", 48_686_760, 8_448_675_840),
+)
+
+
+def images(channels: int) -> torch.Tensor:
+    torch.manual_seed(1)
+    return torch.randn(2, channels, 7, 8, dtype=torch.float64)
+
+
+def jittered(module: nn.Module) -> nn.Module:
+    """In double precision and eval mode, every norm with statistics and scales of its own."""
+    torch.manual_seed(0)
+    for norm in module.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            for tensor in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+                nn.init.uniform_(tensor, 0.5, 1.5)
+    return module.double().eval()
+
+
+def normed(x: torch.Tensor, norm: nn.BatchNorm2d) -> torch.Tensor:
+    """``x``, ``(N, C, ...)``, by running statistics, then rectified."""
+    shape = (1, -1) + (1,) * (x.ndim - 2)
+    scale = norm.weight / torch.sqrt(norm.running_var + 1e-5)
+    x = (x - norm.running_mean.view(shape)) * scale.view(shape) + norm.bias.view(shape)
+    return x.clamp(min=0)
+
+
+def expected(module: SelectiveKernel, x: torch.Tensor, *, branches: int, groups: int, split: bool) -> torch.Tensor:
+    """A selective kernel as the paper describes it; branch ``i`` is dilated by ``i``, counted from 1."""
+    outputs = []
+    for number, path in enumerate(module.paths):
+        dilation, share = number + 1, x.shape[1] // branches
+        part = x[:, number * share : (number + 1) * share] if split else x
+        conv = F.conv2d(part, path.conv.weight, padding=dilation, dilation=dilation, groups=groups)
+        outputs.append(normed(conv, path.norm))
+    channels = outputs[0].shape[1]
+    pooled = sum(outputs).sum((2, 3)) / (x.shape[2] * x.shape[3])
+    hidden = normed(pooled @ module.reduce.weight.flatten(1).T, module.norm)
+    odds = (hidden @ module.select.weight.flatten(1).T).exp()
+    odds = [odds[:, b * channels : (b + 1) * channels] for b in range(branches)]
+    weights = [odd / sum(odds) for odd in odds]
+    return sum(output * weight[:, :, None, None] for output, weight in zip(outputs, weights, strict=True))
+
+
+def layers(name: str, **options: object) -> list[list[nn.Module]]:
+    net = convzoo.create_model(name, device="meta", **options)
+    return [list(stage) for stage in net.stages]
+
+
+@pytest.mark.parametrize("split", [False, True])
+@pytest.mark.parametrize("groups", [1, 4])
+@pytest.mark.parametrize("branches", [2, 3])
+def test_selective_kernel_weighs_its_branches_channel_by_channel(branches: int, groups: int, split: bool) -> None:
+    x = images(24)
+    module = jittered(SelectiveKernel(24, 16, branches=branches, groups=groups, split_input=split))
+    wanted = expected(module, x, branches=branches, groups=groups, split=split)
+    assert torch.allclose(module(x), wanted, atol=1e-12)
+
+
+@pytest.mark.parametrize(("branches", "dilation", "dilations"), [(2, 1, [1, 2]), (3, 1, [1, 2, 3]), (2, 2, [2, 4])])
+def test_branches_are_3x3_and_ever_more_dilated(branches: int, dilation: int, dilations: list[int]) -> None:
+    module = SelectiveKernel(8, 8, branches=branches, dilation=dilation)
+    assert [path.conv.dilation[0] for path in module.paths] == dilations
+    assert {path.conv.kernel_size for path in module.paths} == {(3, 3)}
+
+
+def test_every_branch_takes_the_stride() -> None:
+    module = SelectiveKernel(8, 8, stride=2)
+    assert [path.conv.stride for path in module.paths] == [(2, 2), (2, 2)]
+    assert module(images(8).float()).shape == (2, 8, 4, 4)
+
+
+@pytest.mark.parametrize(("channels", "width"), [(128, 32), (256, 32), (512, 32), (1024, 64), (1000, 62)])
+def test_hidden_width_is_a_sixteenth_and_at_least_32(channels: int, width: int) -> None:
+    with torch.device("meta"):
+        module = SelectiveKernel(channels, channels)
+    assert (module.reduce.out_channels, module.select.in_channels) == (width, width)
+
+
+@pytest.mark.parametrize(
+    ("channels", "reduction", "divisor", "width"),
+    [(64, 16, 8, 8), (1000, 16, 8, 64), (64, 8, 16, 16), (512, 8, 16, 64)],
+)
+def test_hidden_width_with_a_divisor_is_rounded_to_its_nearest_multiple(
+    channels: int, reduction: int, divisor: int, width: int
+) -> None:
+    with torch.device("meta"):
+        module = SelectiveKernel(channels, channels, reduction=reduction, divisor=divisor, min_width=divisor)
+    assert module.reduce.out_channels == width
+
+
+def test_split_input_gives_each_branch_its_share_and_the_whole_output() -> None:
+    paths = SelectiveKernel(24, 16, split_input=True, branches=3).paths
+    assert [(path.conv.in_channels, path.conv.out_channels) for path in paths] == [(8, 16)] * 3
+
+
+def test_attention_has_no_biases() -> None:
+    module = SelectiveKernel(16, 16)
+    assert [module.reduce.bias, module.select.bias] == [None, None]
+
+
+def test_channels_last_is_kept() -> None:
+    x = images(16).float().to(memory_format=torch.channels_last)
+    module = SelectiveKernel(16, 16).to(memory_format=torch.channels_last)
+    assert module(x).is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"branches": 1}, "branches must be at least 2"),
+        ({"reduction": 0}, "reduction must be at least 1"),
+        ({"min_width": 0}, "min_width must be at least 1"),
+        ({"split_input": True, "branches": 3}, "3 branches equal shares of 16 channels"),
+        ({"groups": 3}, "3 does not divide the 16 channels"),
+    ],
+)
+def test_impossible_sizes_are_refused(options: dict[str, int], message: str) -> None:
+    with pytest.raises(convzoo.OptionError, match=message):
+        SelectiveKernel(16, 16, **options)
+
+
+def test_activation_reaches_branches_and_attention() -> None:
+    conv = layers("skresnet18", act="silu")[0][0].branch.conv1
+    assert [type(m) for m in (conv.paths[0].act, conv.paths[1].act, conv.act)] == [nn.SiLU] * 3
+
+
+def test_dilated_stages_dilate_both_branches() -> None:
+    last = layers("skresnext50_32x4d", output_stride=8)[3]
+    dilations = [[path.conv.dilation[0] for path in layer.branch.conv2.paths] for layer in last]
+    assert dilations == [[2, 4], [4, 8], [4, 8]]
+
+
+def test_plugin_contributes_its_component() -> None:
+    mine = {(c.kind, c.name) for c, owner in registry().components() if owner.name == "sknet"}
+    assert mine == {("conv", "selective_kernel")}
+
+
+def test_plugin_contributes_its_variants_and_no_others() -> None:
+    assert set(convzoo.list_models(plugin="sknet")) == set(NAMES.split())
+    assert set(convzoo.list_models(plugin="sknet", aliases=True)) == {*NAMES.split(), "sknet50"}
+
+
+@pytest.mark.parametrize(("name", "params", "macs"), COUNTS)
+def test_pinned_counts_are_what_the_network_has(name: str, params: int, macs: int) -> None:
+    spec = convzoo.model_info(name).spec
+    assert (spec.params, spec.macs) == (params, macs)
+    assert count(convzoo.create_model(name, device="meta"), (3, spec.input_size, spec.input_size)) == (params, macs)
+
+
+@pytest.mark.parametrize(
+    ("name", "widths"), [("sknet50", [32, 32, 32, 64]), ("sknet101", [32, 32, 32, 64]), ("sknet152", [32, 32, 32, 64])]
+)
+def test_the_papers_networks_follow_the_rule_for_the_hidden_width(name: str, widths: list[int]) -> None:
+    for stage, width in zip(layers(name), widths, strict=True):
+        assert {layer.branch.conv2.reduce.out_channels for layer in stage} == {width}
+        assert {path.conv.groups for layer in stage for path in layer.branch.conv2.paths} == {32}
+
+
+def test_released_sknet101_has_a_hidden_width_of_16_in_its_second_stage_only() -> None:
+    for stage, width in zip(layers("sknet101_prototxt"), [32, 16, 32, 64], strict=True):
+        assert {layer.branch.conv2.reduce.out_channels for layer in stage} == {width}
+
+
+@pytest.mark.parametrize(("name", "split"), [("skresnet50", True), ("skresnet50d", True), ("skresnext50_32x4d", False)])
+def test_only_timms_own_bottleneck_networks_split_the_input(name: str, split: bool) -> None:
+    for stage in layers(name):
+        for layer in stage:
+            conv = layer.branch.conv2
+            assert conv.paths[0].conv.in_channels * (2 if split else 1) == layer.branch.conv1.out_channels
+
+
+def test_basic_networks_select_kernels_in_their_first_convolution_only() -> None:
+    for stage in layers("skresnet18"):
+        for layer in stage:
+            assert isinstance(layer.branch.conv1, SelectiveKernel)
+            assert isinstance(layer.branch.conv2, nn.Conv2d)
+    first = layers("skresnet18")[1][0]
+    assert [path.conv.in_channels for path in first.branch.conv1.paths] == [32, 32]
+    assert [path.conv.stride for path in first.branch.conv1.paths] == [(2, 2), (2, 2)]
+    assert [type(path) for path in first.branch.conv1.paths] == [ConvNormAct, ConvNormAct]
+
+
+def test_last_norms_start_at_one_as_in_timms_networks() -> None:
+    block = convzoo.create_model("skresnet18", num_classes=0).stages[0][0]
+    assert block.branch.norm2.weight.min() == 1

@@ -1,0 +1,158 @@
+"""Where the zoo differs from timm on purpose. Each test stands behind a line of docs/differences.md."""
+
+from __future__ import annotations
+
+import copy
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+from torch import nn
+
+import convzoo
+from convzoo import Model, OptionError, Stage, UnknownNameError, ref
+from convzoo.parity import load_images
+
+from .pairs import pair
+
+IMAGES = load_images("random", 64)
+PAGE = Path(__file__).parent.parent / "docs" / "differences.md"
+
+
+def test_the_page_names_each_of_these_tests() -> None:
+    named = set(re.findall(r"`(test_\w+)`", PAGE.read_text(encoding="utf-8")))
+    here = {name for name in globals() if name.startswith("test_")} - {"test_the_page_names_each_of_these_tests"}
+    assert named == here
+
+
+def _rates(model: nn.Module, kind: str) -> list[str]:
+    return [name for name, m in model.named_modules() if type(m).__name__ == kind]
+
+
+def test_drop_path_of_split_attention_networks_drops_the_branch() -> None:
+    ours = convzoo.create_model("resnest26d", drop_path_rate=0.999, zero_init_last=False).train()
+    last = ours.stages[3][1]
+    x = torch.rand(8, last.out_channels, 4, 4)
+    torch.manual_seed(0)
+    assert torch.equal(last(x), x), "an identity block whose branch is dropped gives its input, which was rectified"
+    theirs = timm.create_model("resnest26d", drop_path_rate=0.999, zero_init_last=False).train().layer4[1]
+    assert not torch.equal(theirs(x.clone()), x)
+
+
+def test_activation_reaches_split_attention() -> None:
+    ours = convzoo.create_model("resnest14d", act="silu", device="meta")
+    assert _rates(ours, "ReLU") == []
+    theirs = timm.create_model("resnest14d", act_layer="silu")
+    assert any("conv2" in name for name in _rates(theirs, "ReLU"))
+
+
+def test_activation_reaches_attention() -> None:
+    assert _rates(convzoo.create_model("seresnet18", act="silu", device="meta"), "ReLU") == []
+    assert any(".se." in name for name in _rates(timm.create_model("seresnet18", act_layer="silu"), "ReLU"))
+
+
+def test_dilated_split_attention_networks_keep_the_pool_of_each_stages_first_layer() -> None:
+    ours = convzoo.create_model("resnest26d", output_stride=8, device="meta")
+    pools = [name for name, m in ours.named_modules() if isinstance(m, nn.AvgPool2d) and "pool_after" in name]
+    assert [name[:10] for name in pools] == ["stages.1.0", "stages.2.0", "stages.3.0"]
+    theirs = timm.create_model("resnest26d", output_stride=8)
+    assert [name for name, m in theirs.named_modules() if isinstance(m, nn.AvgPool2d) and "avd" in name] == [
+        "layer2.0.avd_last"
+    ]
+
+
+def test_overriding_one_option_keeps_the_others() -> None:
+    ours = convzoo.create_model("resnest14d", radix=4, device="meta")
+    assert ours.stages[1][0].branch.conv2.radix == 4
+    assert isinstance(ours.stages[1][0].branch.conv2.pool_after, nn.AvgPool2d)
+    theirs = timm.create_model("resnest14d", block_args={"radix": 4})
+    assert theirs.layer2[0].avd_last is None
+
+
+def test_split_attention_keeps_channels_last() -> None:
+    ours, theirs = pair("resnest14d")
+    x = torch.rand(2, 64, 8, 8).to(memory_format=torch.channels_last)
+    mine, yours = ours.stages[0][0].branch.conv2, theirs.layer1[0].conv2
+    for module, kept in ((mine, True), (yours, False)):
+        module.to(memory_format=torch.channels_last)
+        assert module(x).is_contiguous(memory_format=torch.channels_last) is kept
+
+
+def test_checkpointing_updates_statistics_once() -> None:
+    ours, theirs = pair("resnet10t")
+    for model in (ours, theirs):
+        model.train().set_grad_checkpointing()
+        model(IMAGES).sum().backward()
+    assert int(ours.stages[0][0].branch.norm2.num_batches_tracked) == 1
+    assert int(theirs.layer1[0].bn2.num_batches_tracked) == 2
+
+
+def test_a_misspelt_stem_is_an_error() -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'deep'"):
+        convzoo.create_model("resnet18", stem="deeep")
+    assert timm.create_model("resnet18", stem_type="deeep").conv1.kernel_size == (7, 7)
+
+
+def test_networks_may_have_any_number_of_stages() -> None:
+    stages = [Stage((ref("basic", planes=8 * 2**n),), stride=2) for n in range(6)]
+    model = convzoo.build(Model("six", "own", ref("cifar", width=8), stages, num_classes=3))
+    assert model(IMAGES).shape == (2, 3)
+    assert [f["reduction"] for f in model.feature_info] == [1, 2, 4, 8, 16, 32, 64]
+
+
+def test_drop_path_of_a_network_of_one_layer_is_none() -> None:
+    spec = convzoo.model_info("resnet10t").spec
+    one = spec.derived(stages=spec.stages[:1], drop_path_rate=0.5)
+    assert convzoo.build(one, device="meta").spec.drop_path_rate == 0.5
+    with pytest.raises(ZeroDivisionError):
+        timm.models.ResNet(timm.models.resnet.BasicBlock, [1], channels=(64,), drop_path_rate=0.5)
+
+
+def test_a_classifier_without_a_pool_is_an_error() -> None:
+    with pytest.raises(OptionError, match="global_pool=''"):
+        convzoo.create_model("resnet10t", global_pool="")
+
+
+def test_output_stride_4_is_possible() -> None:
+    model = convzoo.create_model("resnet10t", output_stride=4).eval()
+    assert model.forward_features(IMAGES).shape[-1] == 16
+    with pytest.raises(AssertionError):
+        timm.create_model("resnet10t", output_stride=4)
+
+
+def test_names_of_papers_start_as_papers_say_and_timms_as_timm_does() -> None:
+    gammas = {
+        name: float(convzoo.create_model(name).stages[0][0].branch.norm3.weight.detach().mean())
+        for name in ("resnest50", "resnest50d")
+    }
+    assert gammas == {"resnest50": 1.0, "resnest50d": 0.0}
+
+
+def test_squeeze_widths_follow_the_authors_except_under_timms_names() -> None:
+    widths = {
+        name: convzoo.create_model(name, device="meta").stages[0][0].branch.attention.fc1.out_channels
+        for name in ("seresnet18", "seresnet20")
+    }
+    assert widths == {"seresnet18": 8, "seresnet20": 1}
+
+
+def test_cbam_follows_its_authors() -> None:
+    model: Any = convzoo.create_model("cbam_resnet18").eval()
+    attention = model.stages[0][0].branch.attention
+    assert attention.channel.fc1.bias is not None
+    x = torch.randn(2, 64, 8, 8)
+    gated = attention.spatial(x)
+    assert torch.allclose(gated, x / 2), "the spatial factor is 0.5 everywhere at the start"
+    theirs: Any = timm.create_model("resnet18", block_args={"attn_layer": "cbam"}).eval().layer1[0].se
+    assert theirs.channel.fc1.bias is None
+    flipped = copy.deepcopy(attention)
+    with torch.no_grad():
+        flipped.spatial.conv.weight.copy_(theirs.spatial.conv.conv.weight.flip(1))
+        flipped.spatial.norm.weight.fill_(1)
+        flipped.channel.fc1.weight.copy_(theirs.channel.fc1.weight)
+        flipped.channel.fc2.weight.copy_(theirs.channel.fc2.weight)
+        flipped.channel.fc1.bias.zero_(), flipped.channel.fc2.bias.zero_()
+    assert torch.allclose(flipped(x), theirs(x), atol=1e-6), "the same module once the two maps are swapped"

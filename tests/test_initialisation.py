@@ -1,0 +1,190 @@
+"""How a network starts is part of the variant."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import timm
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import convzoo
+from convzoo import Component, Model, Stage, ref
+from convzoo.parity import reference_model
+from convzoo.weights import key_map
+
+from .facts import rows
+
+# One small variant for each way in which a family of timm's starts.
+TIMM = [
+    "resnet18",
+    "resnet26t",
+    "resnet50_gn",
+    "resnetrs50",
+    "resnext50_32x4d",
+    "wide_resnet50_2",
+    "seresnet18",
+    "seresnext26d_32x4d",
+    "ecaresnet26t",
+    "ecaresnext26t_32x4d",
+    "resnest14d",
+    "resnest50d",
+    "resnest50d_1s4x24d",
+    "skresnet18",
+    "skresnext50_32x4d",
+]
+
+
+@pytest.mark.parametrize("name", TIMM)
+def test_each_tensor_starts_with_timms_mean_and_deviation(name: str) -> None:
+    torch.manual_seed(0)
+    ours, theirs = convzoo.create_model(name), timm.create_model(name)
+    names = key_map(ours)
+    reference = theirs.state_dict()
+    for key, tensor in ours.state_dict().items():
+        _assert_same_distribution(key, tensor.double(), reference[names[key]].double())
+
+
+def _assert_same_distribution(key: str, mine: torch.Tensor, theirs: torch.Tensor) -> None:
+    """Two samples of one distribution, or one constant: five standard errors apart at most."""
+    count = mine.numel()
+    if theirs.unique().numel() == 1:
+        assert torch.equal(mine, theirs), key
+        return
+    deviation = float(theirs.std())
+    assert abs(float(mine.mean() - theirs.mean())) <= 5 * deviation * math.sqrt(2 / count), key
+    # The deviation of a sample deviation is at most that of a normal distribution's.
+    assert abs(math.log(float(mine.std()) / deviation)) <= 5 * math.sqrt(1 / count), key
+    assert abs(float(mine.abs().max()) / float(theirs.abs().max()) - 1) < 0.9, key
+
+
+@pytest.mark.parametrize("row", [r["zoo_name"] for r in rows() if r.get("timm_name")])
+def test_names_that_timm_has_start_the_last_norms_as_timm_does(row: str) -> None:
+    zero = all(layer.options.get("zero_init_last", False) for stage in _spec_as(row).stages for layer in stage.layers)
+    assert zero == (not row.startswith("sk"))
+
+
+def _spec_as(name: str) -> Model:
+    """The spec under timm's name."""
+    spec = convzoo.model_info(name).spec
+    reference = spec.reference("timm")
+    assert reference is not None
+    return convzoo.create_model(reference.name, device="meta").spec
+
+
+def test_resnest_starts_as_its_authors_do_under_their_name_and_as_timm_does_under_timms() -> None:
+    paper, timms = convzoo.create_model("resnest14d"), convzoo.create_model("resnest50")
+    assert float(timms.stages[0][0].branch.norm3.weight.detach().mean()) == 1
+    assert float(paper.stages[0][0].branch.norm3.weight.detach().mean()) == 0
+    assert float(convzoo.create_model("resnest50d").stages[0][0].branch.norm3.weight.detach().mean()) == 0
+
+
+def test_cifar_networks_start_as_the_torch7_code_does() -> None:
+    model = convzoo.create_model("resnet20_b")
+    conv = model.stages[2][0].branch.conv2
+    assert float(conv.weight.std()) == pytest.approx(math.sqrt(2 / (9 * conv.out_channels)), rel=0.05)
+    assert float(model.get_classifier().bias.abs().max()) == 0
+    assert float(model.stages[2][0].branch.norm2.weight.min()) == 1
+
+
+def test_wide_basic_networks_start_by_fan_in() -> None:
+    conv = convzoo.create_model("wide_resnet18_1.5").stages[3][0].branch.conv1.conv
+    assert float(conv.weight.std()) == pytest.approx(math.sqrt(2 / (9 * conv.in_channels)), rel=0.05)
+
+
+def test_grouped_convolutions_start_by_the_full_fan_out() -> None:
+    conv = convzoo.create_model("resnext29_32x4d").stages[2][0].branch.conv2.conv
+    assert conv.groups == 32
+    assert float(conv.weight.std()) == pytest.approx(math.sqrt(2 / (9 * conv.out_channels)), rel=0.05)
+
+
+class Own(nn.Module):
+    """A block that starts some of its tensors itself."""
+
+    def __init__(self, in_channels: int, *, planes: int) -> None:
+        super().__init__()
+        self.out_channels = planes
+        self.conv = nn.Conv2d(in_channels, planes, 1)
+        self.zero = nn.Conv2d(planes, planes, 1)
+        nn.init.zeros_(self.zero.weight)
+        self.halved = nn.Conv2d(planes, planes, 1)
+        with torch.no_grad():
+            self.halved.weight.fill_(1.0)
+            self.halved.weight.mul_(0.5)
+        self.scale = nn.Parameter(torch.full((1,), 3.0))
+        self.drawn = nn.Parameter(torch.empty(1000))
+        nn.init.uniform_(self.drawn, 5, 6)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.halved(self.zero(self.conv(x))) * self.scale
+
+
+def _with_own_block() -> Model:
+    layer = ref("own", planes=8)
+    return Model("own", "test", ref("cifar", width=8), (Stage((layer,)),), init=ref("kaiming"))
+
+
+def test_a_part_that_starts_a_tensor_itself_keeps_it() -> None:
+    from convzoo.plugins import plugins
+
+    convzoo.register(Component("block", "own", Own), plugin="test_own")
+    try:
+        block = convzoo.build(_with_own_block()).stages[0][0]
+    finally:
+        plugins().remove("test_own")
+    assert float(block.zero.weight.abs().max()) == 0
+    assert float(block.halved.weight.min()) == float(block.halved.weight.max()) == 0.5
+    assert float(block.scale) == 3
+    assert 5 <= float(block.drawn.min()) <= float(block.drawn.max()) <= 6
+    # What it left at torch's default is the init's to start: Kaiming by fan-out has a deviation of sqrt(2 / 8).
+    assert float(block.conv.weight.std()) == pytest.approx(0.5, rel=0.3)
+    assert float(block.conv.bias.abs().max()) > 0
+
+
+class Draws(TorchDispatchMode):
+    """Records which tensors random numbers are drawn into."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.into: list[int] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func._schema.name in ("aten::normal_", "aten::uniform_") and not args[0].is_meta:
+            self.into.append(args[0].data_ptr())
+        return func(*args, **(kwargs or {}))
+
+
+def test_each_tensor_is_drawn_once_and_each_weight_is_drawn() -> None:
+    with Draws() as draws:
+        model = convzoo.create_model("seresnet18")
+    norms = {id(p) for m in model.modules() if isinstance(m, nn.BatchNorm2d) for p in m.parameters()}
+    weights = [p.data_ptr() for p in model.parameters() if id(p) not in norms]
+    assert sorted(draws.into) == sorted(weights)
+
+
+def test_a_seed_repeats_the_start() -> None:
+    def build() -> dict[str, torch.Tensor]:
+        torch.manual_seed(3)
+        return convzoo.create_model("cbam_resnet18_cifar").state_dict()
+
+    first, second = build(), build()
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_initialisation_can_be_chosen() -> None:
+    fan_in = convzoo.create_model("resnet18", init=ref("kaiming", mode="fan_in"), zero_init_last=False)
+    conv = fan_in.stages[3][0].branch.conv1.conv
+    assert float(conv.weight.std()) == pytest.approx(math.sqrt(2 / (9 * 256)), rel=0.05)
+    assert float(fan_in.stages[3][0].branch.norm2.weight.min()) == 1
+    plain = convzoo.create_model("resnet18", init="default")
+    bound = 1 / math.sqrt(9 * 256)
+    assert float(plain.stages[3][0].branch.conv1.conv.weight.abs().max()) <= bound
+
+
+def test_reference_models_of_cbam_take_timms_attention() -> None:
+    reference = convzoo.model_info("cbam_resnet18").spec.reference("timm")
+    assert reference is not None
+    assert any(type(m).__name__ == "CbamModule" for m in reference_model(reference).modules())

@@ -1,0 +1,270 @@
+"""The distributions: what they say of themselves, what their wheels hold, and that these work where nothing else is."""
+
+from __future__ import annotations
+
+import configparser
+import email
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+import zipfile
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from convzoo.catalogue import catalogue
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parents[1]
+PLUGINS = sorted(path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml"))
+DISTRIBUTIONS = ["convzoo", *PLUGINS]
+ELSEWHERE = ("timm", "torchvision", "sklearn", "numpy")
+"""What a user of the core and a plugin need not have."""
+
+Wheel = Callable[[str], Path]
+
+
+def home(name: str) -> Path:
+    """The folder of a distribution's pyproject.toml."""
+    return ROOT if name == "convzoo" else ROOT / "plugins" / name
+
+
+def sources(name: str) -> Path:
+    """The folder that holds its packages."""
+    return home(name) / ("core" if name == "convzoo" else "src")
+
+
+def package(name: str) -> Path:
+    """The folder of its package."""
+    return sources(name) / ("convzoo" if name == "convzoo" else f"convzoo_{name}")
+
+
+def project(name: str) -> dict[str, Any]:
+    """The table ``project`` of its pyproject.toml."""
+    return tomllib.loads((home(name) / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def extra(name: str) -> str:
+    """The extra of the core that installs a plugin."""
+    return name.replace("_", "-")
+
+
+def next_minor(version: str) -> str:
+    """``X.Y.Z`` to the range ``>=X.Y,<X.(Y+1)``."""
+    major, minor = version.split(".")[:2]
+    return f">={major}.{minor},<{major}.{int(minor) + 1}"
+
+
+def run(*command: str | Path, cwd: Path) -> str:
+    """Run a command, away from the paths and settings of this process, and give its output."""
+    dropped = ("PYTHON", "PYTEST", "CONVZOO")
+    env = {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
+    env["OMP_NUM_THREADS"] = "1"
+    words = [str(word) for word in command]
+    done = subprocess.run(words, cwd=cwd, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{words} gave {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Wheel:
+    """Builds a distribution's wheel, once, from a copy of its sources."""
+    built: dict[str, Path] = {}
+
+    def build(name: str) -> Path:
+        if name not in built:
+            folder = tmp_path_factory.mktemp(f"build_{name}")
+            copy = folder / "sources"
+            ignore = shutil.ignore_patterns("__pycache__", "*.egg-info", "build")
+            shutil.copytree(sources(name), copy / sources(name).name, ignore=ignore)
+            for file in ("pyproject.toml", "README.md", "LICENSE"):
+                shutil.copy(home(name) / file, copy)
+            run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, copy, cwd=folder)
+            (built[name],) = folder.glob("*.whl")
+        return built[name]
+
+    return build
+
+
+def with_requirements(*names: str) -> list[metadata.Distribution]:
+    """Installed distributions, with all that they require."""
+    found: dict[tuple[str, frozenset[str]], metadata.Distribution] = {}
+    waiting = [Requirement(name) for name in names]
+    while waiting:
+        wanted = waiting.pop()
+        key = (canonicalize_name(wanted.name), frozenset(wanted.extras))
+        if key not in found:
+            found[key] = metadata.distribution(wanted.name)
+            for requirement in map(Requirement, found[key].requires or ()):
+                marker = requirement.marker
+                if marker is None or any(marker.evaluate({"extra": name}) for name in {"", *wanted.extras}):
+                    waiting.append(requirement)
+    return list(found.values())
+
+
+def environment(folder: Path, wheels: list[Path], *needed: str) -> Path:
+    """Make a virtual environment that has ``wheels`` and, of this one, ``needed`` with what they require.
+
+    These are linked to one by one, since a path to this environment would let everything else in too. Gives the
+    environment's interpreter.
+    """
+    links = folder / "needed"
+    links.mkdir(parents=True)
+    for distribution in with_requirements(*needed):
+        for entry in {file.parts[0] for file in distribution.files or ()} - {"..", "__pycache__"}:
+            if not (links / entry).exists() and not entry.endswith(".pth"):
+                (links / entry).symlink_to(distribution.locate_file(entry))
+    run(sys.executable, "-m", "venv", "--without-pip", folder / "venv", cwd=folder)
+    python = folder / "venv" / "bin" / "python"
+    site = run(python, "-I", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder).strip()
+    Path(site, "needed.pth").write_text(f"{links}\n", encoding="utf-8")
+    pip = (sys.executable, "-m", "pip", "--isolated", "--disable-pip-version-check", "--python", python)
+    run(*pip, "install", "--quiet", "--no-deps", "--no-index", *wheels, cwd=folder)
+    return python
+
+
+def inventory(python: Path, folder: Path) -> tuple[dict[str, str], list[str]]:
+    """An environment's plugins with their state, and which packages it has that it should do without."""
+    script = """
+        import importlib.util, json, sys
+        import convzoo
+        from convzoo.plugins import plugins
+        assert convzoo.__file__.startswith(sys.prefix), convzoo.__file__
+        states = {name: record.status for name, record in plugins().records.items()}
+        print(json.dumps([states, [name for name in sys.argv[1:] if importlib.util.find_spec(name)]]))
+    """
+    states, unwanted = json.loads(run(python, "-I", "-c", textwrap.dedent(script), *ELSEWHERE, cwd=folder))
+    return states, unwanted
+
+
+def test_all_distributions_carry_one_version() -> None:
+    versions = {name: project(name)["version"] for name in DISTRIBUTIONS}
+    assert set(versions.values()) == {versions["convzoo"]}, versions
+
+
+@pytest.mark.parametrize("name", PLUGINS)
+def test_plugin_asks_for_the_core_of_its_own_minor_version(name: str) -> None:
+    assert project(name)["dependencies"] == ["convzoo" + next_minor(project(name)["version"])]
+
+
+def test_core_depends_on_torch_and_pluggy_alone() -> None:
+    assert [Requirement(text).name for text in project("convzoo")["dependencies"]] == ["torch", "pluggy"]
+
+
+def test_extras_have_every_plugin_and_all_has_all_of_them() -> None:
+    extras = dict(project("convzoo")["optional-dependencies"])
+    (everything,) = map(Requirement, extras.pop("all"))
+    asked = {key: value for key, value in extras.items() if any(text.startswith("convzoo-") for text in value)}
+    bounds = next_minor(project("convzoo")["version"])
+    assert asked == {extra(name): [f"{project(name)['name']}{bounds}"] for name in PLUGINS}
+    assert (everything.name, everything.extras) == ("convzoo", set(asked))
+
+
+@pytest.mark.parametrize("name", PLUGINS)
+def test_plugin_has_licence_readme_types_and_entry_point(name: str) -> None:
+    told = project(name)
+    assert told["name"] == f"convzoo-{extra(name)}"
+    assert told["entry-points"] == {"convzoo": {name: f"convzoo_{name}.plugin"}}
+    assert (told["license"], told["license-files"], told["readme"]) == ("Apache-2.0", ["LICENSE"], "README.md")
+    assert (home(name) / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+    assert (package(name) / "py.typed").is_file()
+
+
+@pytest.mark.parametrize("name", PLUGINS)
+def test_readme_tells_how_to_install_and_what_there_is(name: str) -> None:
+    text = (home(name) / "README.md").read_text(encoding="utf-8")
+    assert f'pip install "convzoo[{extra(name)}]"' in text
+    names = catalogue()[project(name)["name"]]
+    components = [f"{kind} `{component}`" for kind, _, component in (n.partition("/") for n in names) if component]
+    assert [component for component in components if component not in text] == []
+    mentioned = set(re.findall(r"`([\w.]+)`", text))
+    assert len(mentioned & set(names)) >= 3
+
+
+def test_core_names_no_architecture_of_a_plugin() -> None:
+    plugins_own = re.compile("resnext|resnest|sknet|shake|condense|densenet", re.IGNORECASE)
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {line}"
+        for path in sources("convzoo").rglob("*.py")
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        if plugins_own.search(line)
+    ]
+    assert found == []
+
+
+def test_catalogue_that_the_core_ships_is_up_to_date() -> None:
+    shipped = json.loads((package("convzoo") / "catalogue.json").read_text(encoding="utf-8"))
+    assert shipped == catalogue(), "run `make catalogue`"
+    assert set(shipped) == {project(name)["name"] for name in DISTRIBUTIONS}
+
+
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_wheel_has_the_whole_package_and_nothing_else(name: str, wheel: Wheel) -> None:
+    wanted = {path.relative_to(sources(name)).as_posix() for path in package(name).rglob("*.py")}
+    wanted.add(f"{package(name).name}/py.typed")
+    if name == "convzoo":
+        wanted.add("convzoo/catalogue.json")
+    with zipfile.ZipFile(wheel(name)) as archive:
+        assert {file for file in archive.namelist() if ".dist-info/" not in file} == wanted
+
+
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_wheel_has_licence_readme_and_entry_points(name: str, wheel: Wheel) -> None:
+    told = project(name)
+    with zipfile.ZipFile(wheel(name)) as archive:
+        info = f"{told['name'].replace('-', '_')}-{told['version']}.dist-info"
+        assert archive.read(f"{info}/licenses/LICENSE") == (home(name) / "LICENSE").read_bytes()
+        described = email.message_from_bytes(archive.read(f"{info}/METADATA"))
+        entries = configparser.ConfigParser()
+        entries.read_string(archive.read(f"{info}/entry_points.txt").decode())
+    assert described["License-Expression"] == "Apache-2.0"
+    assert described.get_payload().strip() == (home(name) / "README.md").read_text(encoding="utf-8").strip()
+    wanted = {"console_scripts": {"convzoo": "convzoo.cli:main"}} if name == "convzoo" else told["entry-points"]
+    assert {group: dict(entries[group]) for group in entries.sections()} == wanted
+
+
+def test_wheels_work_where_only_torch_and_pluggy_are(tmp_path: Path, wheel: Wheel) -> None:
+    python = environment(tmp_path, [wheel(name) for name in DISTRIBUTIONS], "torch", "pluggy")
+    assert inventory(python, tmp_path) == (dict.fromkeys(["builtin", *PLUGINS], "ok"), [])
+    listed = run(python.parent / "convzoo", "list", "--json", cwd=tmp_path)
+    assert {entry["plugin"] for entry in json.loads(listed)} == {"builtin", *PLUGINS}
+    script = """
+        import sys
+        import torch
+        import convzoo
+        for plugin in sys.argv[1:]:
+            names = convzoo.list_models(plugin=plugin)
+            smallest = min(names, key=lambda name: convzoo.model_info(name).spec.params)
+            model = convzoo.create_model(smallest, num_classes=7).eval()
+            print(plugin, *model(torch.zeros(1, 3, 64, 64)).shape)
+    """
+    output = run(python, "-I", "-c", textwrap.dedent(script), "builtin", *PLUGINS, cwd=tmp_path)
+    assert output.splitlines() == [f"{plugin} 1 7" for plugin in ("builtin", *PLUGINS)]
+
+
+@pytest.mark.parametrize("name", PLUGINS)
+def test_plugins_own_tests_and_readme_pass_with_the_core_and_the_plugin_alone(
+    name: str, tmp_path: Path, wheel: Wheel
+) -> None:
+    python = environment(tmp_path, [wheel("convzoo"), wheel(name)], "torch", "pluggy", "pytest")
+    assert inventory(python, tmp_path) == ({"builtin": "ok", name: "ok"}, [])
+    tests = tmp_path / "tests"
+    shutil.copytree(home(name) / "tests", tests, ignore=shutil.ignore_patterns("__pycache__"))
+    blocks = re.findall(r"```python\n(.*?)```", (home(name) / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    body = textwrap.indent("".join(blocks), "    ")
+    (tests / "test_readme_runs.py").write_text(f"def test_readme_runs():\n{body}", encoding="utf-8")
+    output = run(python, "-I", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--import-mode=importlib", cwd=tests)
+    assert "skipped" not in output, output

@@ -1,0 +1,123 @@
+"""Every variant that timm or torchvision has equals theirs, in values, gradients, features and state dict."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+import convzoo
+from convzoo import Stage
+from convzoo.parity import Comparison, compare, jitter_norms, load_images, silent_weights
+from convzoo.plugins import registry
+from convzoo.weights import load_weights
+
+from .facts import rows
+
+LARGE = 400_000_000
+DOUBLE = 50_000_000
+
+
+def _names(library: str) -> list[str]:
+    return [name for name, entry in registry().models().items() if entry.spec.reference(library)]
+
+
+def _params(name: str) -> int:
+    return convzoo.model_info(name).spec.params or 0
+
+
+def _marked(names: list[str]) -> list[object]:
+    return [pytest.param(n, marks=pytest.mark.large) if _params(n) > LARGE else n for n in names]
+
+
+def _assert_equal(result: Comparison) -> None:
+    assert result.equal, {name: dataclasses.astuple(d) for name, d in result.differences.items()}
+
+
+def test_every_variant_that_timm_has_is_compared() -> None:
+    assert {row["zoo_name"] for row in rows() if row.get("timm_name")} <= set(_names("timm"))
+
+
+@pytest.mark.parametrize("name", _marked(_names("timm")))
+def test_equals_timm(name: str) -> None:
+    dtype = "float64" if _params(name) < DOUBLE else "float32"
+    result = compare(name, dtype=dtype, image_size=64)
+    assert set(result.differences) == {
+        "state dict",
+        "eval",
+        "forward_features",
+        "features",
+        "train",
+        "gradients",
+        "statistics",
+    }
+    _assert_equal(result)
+
+
+@pytest.mark.parametrize("name", _names("torchvision"))
+def test_equals_torchvision(name: str) -> None:
+    _assert_equal(compare(name, against="torchvision", image_size=64))
+
+
+def _smallest_of_each_family() -> list[str]:
+    smallest: dict[str, str] = {}
+    for name, entry in registry().models().items():
+        family = entry.spec.family
+        if family not in smallest or _params(name) < _params(smallest[family]):
+            smallest[family] = name
+    return list(smallest.values())
+
+
+@pytest.mark.parametrize("name", _smallest_of_each_family())
+def test_corrupting_any_one_tensor_changes_the_output(name: str) -> None:
+    """The control, on the first two layers of each stage: what a comparison cannot see, it cannot vouch for."""
+    torch.manual_seed(0)
+    spec = convzoo.model_info(name).spec
+    model = convzoo.build(spec.derived(stages=[Stage(stage.layers[:2], stage.stride) for stage in spec.stages]))
+    jitter_norms(model)
+    for key, tensor in model.state_dict().items():
+        if key.endswith("attention.fc1.bias"):
+            tensor.fill_(1)  # a squeeze of width 1 may be shut for every image
+    assert silent_weights(model, load_images("random", 16 if spec.dataset == "cifar10" else 32)) == []
+
+
+def test_a_comparison_without_jittered_norms_would_see_nothing_of_a_residual_branch() -> None:
+    model = convzoo.create_model("resnet18")
+    assert "stages.3.1.branch.conv1.conv.weight" in silent_weights(model, load_images("random", 32))
+
+
+@pytest.mark.parametrize("key", ["stem.conv.weight", "stages.2.1.branch.attention.fc2.bias", "head.fc.bias"])
+def test_a_corrupted_weight_is_reported_as_a_difference(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def corrupt(model: torch.nn.Module, source: object, **options: object) -> None:
+        load_weights(model, source, **options)
+        if key in model.state_dict():
+            model.state_dict()[key].add_(1e-3)
+
+    monkeypatch.setattr("convzoo.parity.load_weights", corrupt)
+    result = compare("seresnet18", image_size=64)
+    assert not result.equal
+    assert result.verdict.startswith("DIFFERS")
+
+
+def test_photographs_are_two_normalised_images() -> None:
+    photos = load_images("photos", 96)
+    assert photos.shape == (2, 3, 96, 96)
+    assert not torch.equal(photos[0], photos[1])
+    assert 0.5 < float(photos.std()) < 2
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_equals_timm_under_autocast(dtype: str, channels_last: bool) -> None:
+    _assert_equal(compare("resnest14d", dtype=dtype, image_size=64, channels_last=channels_last))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("channels_last", [False, True], ids=["contiguous", "channels_last"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
+@pytest.mark.parametrize("name", _marked(_names("timm")))
+def test_equals_timm_on_a_gpu(name: str, dtype: str, channels_last: bool) -> None:
+    if dtype == "float64" and _params(name) >= DOUBLE:
+        pytest.skip("float64 is for the variants small enough for it")
+    _assert_equal(compare(name, device="cuda", dtype=dtype, image_size=64, channels_last=channels_last))

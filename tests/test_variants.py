@@ -1,0 +1,62 @@
+"""Every variant of the table exists under its names, and costs what the table says, to the unit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import convzoo
+from convzoo.counting import count
+
+from .facts import rows
+
+ROWS = {row["zoo_name"]: row for row in rows()}
+
+
+@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
+def test_variant_has_the_parameters_and_macs_of_the_table(row: dict[str, Any]) -> None:
+    model = convzoo.create_model(row["zoo_name"], device="meta")
+    size = row["input_size"]
+    counts = count(model, (3, size, size))
+    spec = convzoo.model_info(row["zoo_name"]).spec
+    assert counts == (spec.params, spec.macs), "the counts that the variant pins are its own"
+    if "params" in row:
+        assert counts == (row["params"], row["macs"])
+    if "macs_224" in row:
+        assert count(model, (3, 224, 224)).macs == row["macs_224"]
+
+
+@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
+def test_variant_exists_under_its_names_with_its_classes_and_size(row: dict[str, Any]) -> None:
+    spec = convzoo.model_info(row["zoo_name"]).spec
+    assert spec.name == row["zoo_name"]
+    assert (spec.family, spec.num_classes, spec.input_size) == (row["family"], row["num_classes"], row["input_size"])
+    assert spec.dataset == row["dataset"]
+    if timm := row.get("timm_name"):
+        assert convzoo.model_info(timm).spec is spec
+        reference = spec.reference("timm")
+        assert reference is not None
+        assert reference.name == timm
+    torchvision = spec.reference("torchvision")
+    assert (torchvision.name if torchvision else None) == row.get("torchvision_name")
+
+
+def test_every_variant_stands_in_the_table() -> None:
+    assert set(convzoo.list_models()) == set(ROWS)
+
+
+def test_every_variant_says_where_it_comes_from() -> None:
+    for name in convzoo.list_models():
+        assert "arXiv" in convzoo.model_info(name).spec.paper, name
+
+
+def test_cifar_variants_have_ten_classes_and_say_32_px() -> None:
+    for name in convzoo.list_models("*"):
+        spec = convzoo.model_info(name).spec
+        if spec.dataset == "cifar10":
+            assert (spec.num_classes, spec.input_size) == (10, 32), name
+    cfg = convzoo.create_model("resnet20", device="meta").default_cfg
+    assert cfg["input_size"] == (3, 32, 32)
+    assert cfg["num_classes"] == 10
+    assert cfg["mean"] != convzoo.create_model("resnet18", device="meta").default_cfg["mean"]
