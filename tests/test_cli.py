@@ -115,9 +115,9 @@ def test_list_prints_json(capsys: Capture) -> None:
 
 @pytest.mark.parametrize("option", ["--plugin", "--family"])
 def test_list_refuses_an_unknown_plugin_or_family_and_lists_those_known(capsys: Capture, option: str) -> None:
-    message, _, known = refused(capsys, "list", option, "resnst").partition("; known are ")
+    message, _, known = refused(capsys, "list", option, "resnst").partition(" Known are ")
     assert f"{option.removeprefix('--')} 'resnst'" in message
-    assert {"resnest", "resnext", "wide_resnet"} <= set(known.strip().split(", "))
+    assert {"resnest", "resnext", "wide_resnet"} <= set(known.strip().rstrip(".").split(", "))
 
 
 # show
@@ -432,3 +432,13 @@ def test_installed_script_is_this_command_line() -> None:
 
     [script] = entry_points(group="console_scripts", name="convzoo")
     assert script.load() is main
+
+
+def test_list_knows_aliases_and_names_the_closest_for_what_matches_nothing(capsys: Capture) -> None:
+    assert "resnest50d" in run(capsys, "list", "resnest50d")
+    assert "Did you mean 'resnest50'" in refused(capsys, "list", "resnst50")
+
+
+def test_names_may_stand_behind_a_flag(capsys: Capture) -> None:
+    listed = json.loads(run(capsys, "list", "resnet18", "--json", "resnet34"))
+    assert [model["name"] for model in listed] == ["resnet18", "resnet34"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 from collections.abc import Callable
@@ -64,7 +65,9 @@ def smallest_of_each_family() -> list[str]:
     return sorted(smallest.values())
 
 
-VARIANTS = sorted({*smallest_of_each_family(), "resnet50", "resnet26t", "seresnet50", "ecaresnet26t", "skresnet18"})
+VARIANTS = sorted(
+    {*smallest_of_each_family(), "resnet50", "resnet26t", "seresnet50", "ecaresnet26t", "resnest18", "sknet50"}
+)
 
 
 def layer(block: str, **options: Any) -> Ref:
@@ -162,6 +165,15 @@ def test_the_conv_replaces_the_plain_one_at_the_same_widths_and_groups(block: st
     assert params(convzoo.create_model(spec(block, **options), conv=conv, device="meta")) == expected
 
 
+@pytest.mark.parametrize("conv", [name for name in names("conv") if part("conv", name).declares("groups")])
+def test_a_conv_groups_every_kernel_that_spans_pixels(conv: str) -> None:
+    for groups in (1, 4):
+        made = by_hand("conv", conv, 16, 32, groups=groups)
+        kernels = [m for m in made.modules() if isinstance(m, nn.Conv2d) and m.kernel_size != (1, 1)]
+        assert kernels
+        assert all(m.groups % groups == 0 for m in kernels)
+
+
 @pytest.mark.parametrize(("block", "shortcut"), SHORTCUTS)
 def test_any_shortcut_learns_in_any_block(block: str, shortcut: str) -> None:
     assert_it_learns(convzoo.build(spec(block, shortcut=ref(shortcut))))
@@ -181,9 +193,12 @@ def test_any_conv_learns_in_dilated_stages(block: str, conv: str, cardinality: i
     assert_it_learns(convzoo.create_model(spec(block, conv=ref(conv), **options), output_stride=1))
 
 
+@pytest.mark.parametrize("wider", [True, False])
 @pytest.mark.parametrize(("block", "shortcut"), SHORTCUTS)
-def test_the_shortcut_stands_where_the_shape_changes_and_only_there(block: str, shortcut: str) -> None:
+def test_the_shortcut_stands_where_the_shape_changes_and_only_there(block: str, shortcut: str, wider: bool) -> None:
     net = spec(block, shortcut=ref(shortcut))
+    if not wider:
+        net = dataclasses.replace(net, stages=[Stage(net.stages[0].layers, each.stride) for each in net.stages])
     model = convzoo.build(net, device="meta")
     channels = model.stem.out_channels
     for stage, described in zip(model.stages, net.stages, strict=True):
@@ -261,6 +276,19 @@ def test_a_network_learns_with_any_activation(act: str) -> None:
 @pytest.mark.parametrize("norm", names("norm"))
 def test_a_network_learns_with_any_norm(norm: str) -> None:
     assert_it_learns(convzoo.create_model(spec("basic"), norm=norm, attention="se"))
+
+
+def test_the_norm_and_activation_of_one_part_hold_within_it_and_nowhere_else() -> None:
+    own = {"act": ref("silu"), "norm": ref("instance")}
+    block = convzoo.create_model(spec("basic", conv=ref("plain"), attention=ref("se"), **own), device="meta")
+    for each in layers_of(block):
+        assert {type(m) for m in each.modules()} & {nn.ReLU, nn.BatchNorm2d} == set()
+    assert type(block.stem.act) is nn.ReLU
+    slot = convzoo.create_model(spec("basic", attention=ref("cbam", **own)), device="meta")
+    for each in layers_of(slot):
+        kinds = [type(m) for m in each.branch.attention.modules()]
+        assert (kinds.count(nn.SiLU), kinds.count(nn.InstanceNorm2d)) == (1, 1)
+        assert (count_of(each, nn.BatchNorm2d) >= 2, count_of(each, nn.ReLU)) == (True, 2)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -414,8 +442,9 @@ def test_the_spec_follows_a_new_classifier() -> None:
 
 
 def test_a_composed_model_no_longer_claims_the_variants_counts() -> None:
-    assert on_meta("resnet18", attention="se").spec.params is None
-    assert on_meta("resnet18", num_classes=1000, norm="batch", stem="conv").spec.params == 11_689_512
+    changed = on_meta("resnet18", attention="se").spec
+    assert (changed.params, changed.macs, changed.references, changed.aliases) == (None, None, (), ())
+    assert on_meta("resnet18", num_classes=1000, norm="batch", stem="conv").spec == convzoo.model_info("resnet18").spec
 
 
 # Stochastic depth
@@ -568,3 +597,9 @@ def test_norms_by_sample_leave_something_of_pooled_features(name: str, norm: str
     images = load_images("random", 64)
     assert [key for key in silent_weights(model, images) if key.endswith(".weight")] == []
     assert model.train()(images).isfinite().all()
+
+
+def test_a_slot_of_a_spec_may_name_its_part_by_a_string() -> None:
+    plain = Model("own", "own", NARROW_STEM, [Stage([ref("basic", planes=16, attention="se")])])
+    model = convzoo.create_model(plain, divisor=4, device="meta")
+    assert model.spec.stages[0].layers[0].options["attention"] == ref("se", divisor=4)

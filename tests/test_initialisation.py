@@ -108,12 +108,16 @@ class Own(nn.Module):
         super().__init__()
         self.out_channels = planes
         self.conv = nn.Conv2d(in_channels, planes, 1)
+        self.left = nn.Conv2d(in_channels, planes, 1)
         self.zero = nn.Conv2d(planes, planes, 1)
         nn.init.zeros_(self.zero.weight)
         self.halved = nn.Conv2d(planes, planes, 1)
         with torch.no_grad():
             self.halved.weight.fill_(1.0)
             self.halved.weight.mul_(0.5)
+        self.through_data = nn.Conv2d(planes, planes, 1)
+        self.through_data.weight.data.fill_(2)
+        self.joined = nn.Parameter(torch.cat([self.conv.weight, self.through_data.weight]).detach())
         self.scale = nn.Parameter(torch.full((1,), 3.0))
         self.drawn = nn.Parameter(torch.empty(1000))
         nn.init.uniform_(self.drawn, 5, 6)
@@ -137,11 +141,13 @@ def test_a_part_that_starts_a_tensor_itself_keeps_it() -> None:
         plugins().remove("test_own")
     assert float(block.zero.weight.abs().max()) == 0
     assert float(block.halved.weight.min()) == float(block.halved.weight.max()) == 0.5
+    assert float(block.through_data.weight.min()) == float(block.through_data.weight.max()) == 2
+    assert torch.equal(block.joined, torch.cat([block.conv.weight, block.through_data.weight]))
     assert float(block.scale) == 3
     assert 5 <= float(block.drawn.min()) <= float(block.drawn.max()) <= 6
     # What it left at torch's default is the init's to start: Kaiming by fan-out has a deviation of sqrt(2 / 8).
-    assert float(block.conv.weight.std()) == pytest.approx(0.5, rel=0.3)
-    assert float(block.conv.bias.abs().max()) > 0
+    assert float(block.left.weight.std()) == pytest.approx(0.5, rel=0.3)
+    assert float(block.left.bias.abs().max()) > 0
 
 
 class Draws(TorchDispatchMode):

@@ -676,3 +676,45 @@ def test_command_line_reports_a_broken_target(mine: str, target: str, capsys: py
     convzoo.register(Component("attention", "lost", target), plugin=mine)
     assert cli.main(["show", "resnet18", "attention=lost"]) == 2
     assert "lost" in capsys.readouterr().err
+
+
+def test_third_plugin_of_a_name_is_told_of_the_one_that_holds_it(site: Site) -> None:
+    site.install("twin", "1 / 0", distribution="a-zoo")
+    site.install("twin", hook(), distribution="b-zoo")
+    site.install("twin", hook(), distribution="c-zoo")
+    found, messages = discover_with_warnings()
+    assert ["a-zoo" in messages[0], "b-zoo" in messages[1], "c-zoo" in messages[1]] == [True, True, True]
+    assert [record.status for record in found.records.values() if record.owner.name == "twin"] == [
+        "broken",
+        "ok",
+        "broken",
+    ]
+    assert "CONVZOO_DISABLE=a-zoo" in messages[0]
+
+
+def test_hook_that_gives_nothing_back_is_broken(site: Site) -> None:
+    site.install("mute", "import convzoo\n@convzoo.hookimpl\ndef convzoo_contribute():\n    convzoo.ref('se')\n")
+    found, [message] = discover_with_warnings()
+    assert "should yield" in message
+    assert found.records["mute"].status == "broken"
+
+
+def test_names_in_the_environment_are_compared_as_packaging_compares_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONVZOO_DISABLE", "Wide-ResNet, convzoo_sknet")
+    disabled = {name for name, record in discover().records.items() if record.status == "disabled"}
+    assert disabled == {"wide_resnet", "sknet"}
+
+
+@pytest.mark.parametrize("clause", [">=", ">=latest", "0.1", ">0.1;"])
+def test_version_clause_that_says_nothing_is_an_error(clause: str) -> None:
+    with pytest.raises(PluginError, match="version clause"):
+        satisfies("0.1.0", clause)
+
+
+def test_plugin_that_uses_the_zoo_while_it_is_imported_is_told_not_to(site: Site) -> None:
+    site.install("eager", "import convzoo\nconvzoo.list_models()\n")
+    program = "import convzoo; print(len(convzoo.list_models()))"
+    environment = {**os.environ, "PYTHONPATH": str(site.folder)}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
+    assert int(done.stdout) >= len(convzoo.list_models())
+    assert "may not use the zoo while it is being imported" in done.stderr

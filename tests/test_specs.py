@@ -404,3 +404,38 @@ def test_reference_is_found_by_library() -> None:
     spec = model()
     assert spec.reference() is spec.references[0]
     assert spec.reference("torchvision") is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": ""}, "a name has letters"),
+        ({"name": None}, "a name has letters"),
+        ({"aliases": "resnet"}, "aliases is a sequence"),
+        ({"references": ("timm",)}, "references"),
+        ({"params": -1}, "params"),
+        ({"stages": None}, "stages"),
+        ({"dataset": ["cifar10"]}, "dataset"),
+    ],
+)
+def test_model_with_an_impossible_field_is_refused(changes: dict[str, Any], message: str) -> None:
+    fields = {"name": "net", "family": "own", "stem": "cifar", "stages": (Stage(("basic",)),), **changes}
+    with pytest.raises(SpecError, match=message):
+        Model(**fields)
+
+
+@pytest.mark.parametrize("data", [[], None, "resnet50"])
+def test_dict_that_is_none_is_refused(data: Any) -> None:
+    with pytest.raises(SpecError, match="not a model's dict"):
+        Model.from_dict(data)
+
+
+@pytest.mark.parametrize("text", ["se ('eca')", "a(x=1, x=2)", "ref('se')", "f(1)(x=2)"])
+def test_calls_that_are_no_ref_are_refused(text: str) -> None:
+    with pytest.raises(SpecError, match="cannot read"):
+        Ref.parse(text)
+
+
+def test_refs_in_a_sequence_survive_their_text() -> None:
+    value = ref("mixed", parts=(ref("a"), ref("b", x=(1,))), none=())
+    assert Ref.parse(str(value)) == value

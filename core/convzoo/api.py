@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from convzoo.errors import OptionError
 from convzoo.plugins import registry
@@ -70,12 +71,37 @@ def model_info(name: str) -> ModelInfo:
     return ModelInfo(name, entry.spec, entry.overrides, entry.owner)
 
 
+@overload
+def create_model(
+    model: str | Model,
+    *,
+    features_only: Literal[False] = ...,
+    weights: str | Path | Mapping[str, torch.Tensor] | None = ...,
+    device: torch.device | str | None = ...,
+    dtype: torch.dtype | None = ...,
+    **options: Any,
+) -> ConvNet: ...
+
+
+@overload
+def create_model(
+    model: str | Model,
+    *,
+    features_only: Literal[True],
+    out_indices: int | Sequence[int] | None = ...,
+    weights: str | Path | Mapping[str, torch.Tensor] | None = ...,
+    device: torch.device | str | None = ...,
+    dtype: torch.dtype | None = ...,
+    **options: Any,
+) -> FeatureNet: ...
+
+
 def create_model(
     model: str | Model,
     *,
     features_only: bool = False,
     out_indices: int | Sequence[int] | None = None,
-    weights: str | Mapping[str, torch.Tensor] | None = None,
+    weights: str | Path | Mapping[str, torch.Tensor] | None = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
     **options: Any,

@@ -33,7 +33,7 @@ def compose(spec: Model, options: Mapping[str, Any], registry: Registry) -> Mode
         OptionError: nothing takes an option, or a value has the wrong type.
         UnknownNameError: a component does not exist.
     """
-    changed = spec
+    changed = _map(spec, lambda kind, ref: parts.checked(registry, kind, ref))
     slots = {*REF_FIELDS, *registry.kinds()}
     # Parts first, since the other options go to the parts that are then there.
     for name, value in sorted(options.items(), key=lambda option: option[0] not in slots):

@@ -18,8 +18,8 @@ from torch.overrides import TorchFunctionMode
 Fill = Callable[[torch.Tensor], Any]
 
 _PUT_OFF = (nn.init.kaiming_uniform_, nn.init.uniform_)
-# What a constructor may ask of a tensor without caring for its values.
-_HARMLESS = {"__get__", "dim", "size", "numel", "is_contiguous", "__repr__"}
+# What a constructor may ask of a tensor without caring for its values, or giving others a way to them.
+_HARMLESS = {"dim", "size", "numel", "is_contiguous", "shape", "ndim", "dtype", "device", "requires_grad", "grad_fn"}
 
 
 class DeferredInit(TorchFunctionMode):
@@ -35,10 +35,14 @@ class DeferredInit(TorchFunctionMode):
             tensor = kwargs["tensor"] if "tensor" in kwargs else args[0]
             self._waiting[id(tensor)] = (tensor, lambda: func(*args, **kwargs))
             return tensor
-        if self._waiting and getattr(func, "__name__", "") not in _HARMLESS:
+        name = getattr(func, "__name__", "")
+        if name == "__get__":  # an attribute, such as data
+            name = func.__self__.__name__
+        if self._waiting and name not in _HARMLESS:
             for value in (*args, *kwargs.values()):
-                if id(value) in self._waiting:
-                    self._waiting.pop(id(value))[1]()
+                for tensor in value if isinstance(value, (list, tuple)) else (value,):
+                    if id(tensor) in self._waiting:
+                        self._waiting.pop(id(tensor))[1]()
         return func(*args, **kwargs)
 
     def finish(self, fills: Iterable[tuple[torch.Tensor, Fill]]) -> None:

@@ -74,14 +74,18 @@ class Comparison:
         return f"DIFFERS in {', '.join(wrong)}" if wrong else "equal"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON."""
+        """Plain values, ready for JSON; a difference that is not finite is None."""
         return {
             "name": self.name,
             "against": f"{self.library}/{self.reference}",
             "params": self.counts.params,
             "macs": self.counts.macs,
             "checks": {
-                name: {"absolute": d.absolute, "relative": d.relative, "tolerance": self.tolerances[name]}
+                name: {
+                    "absolute": d.absolute if math.isfinite(d.absolute) else None,
+                    "relative": d.relative if math.isfinite(d.relative) else None,
+                    "tolerance": self.tolerances[name],
+                }
                 for name, d in self.differences.items()
             },
             "verdict": self.verdict,

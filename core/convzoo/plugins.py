@@ -4,20 +4,20 @@ Entry points of the group ``convzoo`` are walked one by one, each under its own 
 costs its own parts and nothing else: everything it contributed is rolled back, and one warning names it, its version
 and the cure. pluggy's own loader does neither.
 
-Environment: ``CONVZOO_PLUGINS`` is an allow-list of entry-point or distribution names, separated by commas (empty:
-    none);
-``CONVZOO_DISABLE`` a deny-list; ``CONVZOO_STRICT=1`` makes a broken plugin raise.
+Environment: ``CONVZOO_PLUGINS`` is an allow-list of entry-point or distribution names, separated by commas (empty
+means none); ``CONVZOO_DISABLE`` a deny-list; ``CONVZOO_STRICT=1`` makes a broken plugin raise.
 """
 
 from __future__ import annotations
 
-import functools
 import importlib.metadata
 import os
 import re
+import threading
 import types
 import warnings
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +47,7 @@ class Plugins:
     def __init__(self) -> None:
         self.registry = Registry()
         self.records: dict[str, Record] = {}
+        self.discovered = False
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
         self._inbox: list[Any] = []
@@ -59,14 +60,16 @@ class Plugins:
         Raises:
             PluginError: it has no valid hook, or what it contributes cannot be added.
         """
-        if owner.name in self.records and self.records[owner.name].status == "ok":
-            raise PluginError(f"{self.records[owner.name].owner} and {owner} have the same entry-point name")
-        self._inbox.clear()
+        if self._manager.has_plugin(owner.name):
+            holder = next(r.owner for r in self.records.values() if r.owner.name == owner.name and r.status == "ok")
+            raise PluginError(f"{holder} and {owner} have the same entry-point name")
         try:
             self._manager.register(plugin, name=owner.name)
             self._manager.check_pending()
             if not any(c.name == HOOK for c in self._manager.get_hookcallers(plugin) or ()):
                 raise PluginError(f"it has no {HOOK}() marked with @convzoo.hookimpl")
+            if not self._inbox:
+                raise PluginError(f"its {HOOK}() returns None; it should yield components and models")
             self.registry.add(owner, [item for result in self._inbox for item in result])
         except BaseException:
             if self._manager.has_plugin(owner.name):
@@ -87,17 +90,37 @@ class Plugins:
         self.registry.remove(record.owner)
         self._manager.unregister(name=name)
 
+    def register(self, contributions: Sequence[Component | Model], name: str) -> None:
+        """Let in ``contributions`` as an unpackaged plugin, in place of what that one had contributed before.
+
+        Raises:
+            PluginError: as :meth:`add`, or a packaged plugin has the name; nothing is changed then.
+        """
+        owner = Owner(name, "none", "0")
+        before = self.records.get(name)
+        if before is not None and before.owner != owner:
+            raise PluginError(f"{before.owner} has that name; register under another: register(..., plugin='mine')")
+        previous = self._manager.get_plugin(name)
+        if before:
+            self.remove(name)
+        try:
+            self.add(types.SimpleNamespace(convzoo_contribute=hookspecs.hookimpl(lambda: contributions)), owner)
+        except Exception:
+            if before:
+                self.add(previous, owner)
+            raise
+
     def discover(self) -> None:
         """Let in the builtin parts and every installed plugin that the environment allows."""
         from convzoo.builtin import plugin as builtin
 
         self.add(builtin, Owner("builtin", "convzoo", core_version()))
-        for entry_point in sorted(
-            importlib.metadata.entry_points(group=GROUP), key=lambda e: (not _first_party(e), e.name, e.value)
-        ):
-            self._try(entry_point)
+        entry_points = importlib.metadata.entry_points(group=GROUP)
+        names = Counter(entry_point.name for entry_point in entry_points)
+        for entry_point in sorted(entry_points, key=lambda e: (not _first_party(e), e.name, e.value)):
+            self._try(entry_point, unique=names[entry_point.name] == 1)
 
-    def _try(self, entry_point: importlib.metadata.EntryPoint) -> None:
+    def _try(self, entry_point: importlib.metadata.EntryPoint, unique: bool) -> None:
         dist = entry_point.dist
         owner = Owner(entry_point.name, dist.name if dist else "unknown", dist.version if dist else "?")
         if not _allowed(owner):
@@ -107,10 +130,10 @@ class Plugins:
             _check_core_version(dist)
             self.add(entry_point.load(), owner)
         except (Exception, SystemExit) as error:
-            reason = f"{type(error).__name__}: {error}"
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
             self._record(Record(owner, "broken", reason))
             # Where two plugins have one name, only the distribution tells them apart.
-            name = owner.name if self.records[owner.name].owner == owner else owner.distribution
+            name = owner.name if unique else owner.distribution
             message = (
                 f"{owner} is broken and was skipped: {reason}. Mend, update or uninstall it"
                 f" (pip install -U {owner.distribution}), or set CONVZOO_DISABLE={name} to silence this."
@@ -125,13 +148,14 @@ def _first_party(entry_point: importlib.metadata.EntryPoint) -> bool:
 
 
 def _allowed(owner: Owner) -> bool:
-    names = {owner.name, owner.distribution}
+    names = _names(f"{owner.name},{owner.distribution}")
     allow = os.environ.get("CONVZOO_PLUGINS")
     return (allow is None or bool(names & _names(allow))) and not names & _names(os.environ.get("CONVZOO_DISABLE", ""))
 
 
 def _names(text: str) -> set[str]:
-    return {name.strip() for name in text.split(",") if name.strip()}
+    """Names as packaging compares them: whatever their case, and with '-', '_' and '.' alike."""
+    return {re.sub(r"[-_.]+", "-", name.strip()).lower() for name in text.split(",") if name.strip()}
 
 
 def core_version() -> str:
@@ -161,7 +185,7 @@ def satisfies(version: str, specifier: str) -> bool:
         return numbers + [0] * (length - len(numbers))
 
     def clause(text: str) -> bool:
-        match = re.fullmatch(r"(~=|===?|!=|<=|>=|<|>)\s*([^\s*]+?)(\.\*)?", text.strip())
+        match = re.fullmatch(r"(~=|===?|!=|<=|>=|<|>)\s*v?(\d[\w.+!-]*?)(\.\*)?", text.strip())
         if match is None:
             raise PluginError(f"cannot read the version clause {text!r}")
         operator, wanted = match[1], release(match[2])
@@ -180,12 +204,28 @@ def satisfies(version: str, specifier: str) -> bool:
     return all(clause(text) for text in specifier.split(",") if text.strip())
 
 
-@functools.cache
+_found: list[Plugins] = []
+_discovery = threading.RLock()
+
+
 def plugins() -> Plugins:
-    """The process's plugins, discovered on the first call."""
-    found = Plugins()
-    found.discover()
-    return found
+    """The process's plugins, discovered on the first call.
+
+    Raises:
+        PluginError: a plugin uses the zoo while it is being imported; or ``CONVZOO_STRICT=1`` and one is broken.
+    """
+    with _discovery:
+        if not _found:
+            _found.append(Plugins())
+            try:
+                _found[0].discover()
+                _found[0].discovered = True
+            finally:
+                if not _found[0].discovered:
+                    _found.clear()
+        elif not _found[0].discovered:
+            raise PluginError("a plugin may not use the zoo while it is being imported")
+        return _found[0]
 
 
 def registry() -> Registry:
@@ -202,22 +242,4 @@ def register(*contributions: Component | Model, plugin: str = "session") -> None
     Raises:
         PluginError: a contribution is not a Component or Model, or its name is taken; nothing is changed then.
     """
-
-    def convzoo_contribute() -> Iterator[Component | Model]:
-        yield from contributions
-
-    found = plugins()
-    before = found.records.get(plugin)
-    if before is not None and before.owner.distribution != "none":
-        raise PluginError(f"{before.owner} has that name; register under another: register(..., plugin='mine')")
-    module = types.SimpleNamespace(convzoo_contribute=hookspecs.hookimpl(convzoo_contribute))
-    owner = Owner(plugin, "none", "0")
-    previous = found._manager.get_plugin(plugin) if before else None
-    if before:
-        found.remove(plugin)
-    try:
-        found.add(module, owner)
-    except Exception:
-        if previous is not None:
-            found.add(previous, owner)
-        raise
+    plugins().register(contributions, plugin)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from convzoo.errors import PluginError, UnknownNameError, did_you_mean, listed
-from convzoo.specs import NAME, NO_OPTIONS, Component, Model, Options
+from convzoo.specs import NAME, NAME_RULE, NO_OPTIONS, Component, Model, Options
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Registry:
         what: str, name: str, key: Any, owner: Owner, staged: Mapping[Any, Any], existing: Mapping[Any, Any]
     ) -> None:
         if not NAME.fullmatch(name):
-            raise PluginError(f"{what}: a name has letters, digits, '_', '-' and '.', and starts with neither sign")
+            raise PluginError(f"{what}: {NAME_RULE}")
         if key in staged:
             raise PluginError(f"{what} is contributed twice by {owner}")
         if key in existing:

@@ -19,6 +19,7 @@ from convzoo.errors import SpecError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 """What models and components may be called."""
+NAME_RULE = "a name has letters, digits, '_', '-' and '.', and starts with a letter or digit"
 
 
 class Options(Mapping[str, Any]):
@@ -62,6 +63,12 @@ def _freeze(value: Any) -> Any:
     return value
 
 
+def _options(value: Any) -> Options:
+    if not isinstance(value, Mapping):
+        raise SpecError(f"options are a mapping of names to values, got {value!r}")
+    return Options(value)
+
+
 NO_OPTIONS = Options()
 
 
@@ -75,7 +82,7 @@ class Ref:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
             raise SpecError(f"a component is referred to by its name, got {self.name!r}")
-        object.__setattr__(self, "options", Options(self.options))
+        object.__setattr__(self, "options", _options(self.options))
 
     def with_options(self, **options: Any) -> Ref:
         """The same component with ``options`` added to, or in place of, its own."""
@@ -85,6 +92,8 @@ class Ref:
         def text(value: Any) -> str:
             if isinstance(value, Ref):
                 return str(value) if value.options else f"{value.name}()"
+            if isinstance(value, tuple):
+                return f"({''.join(text(item) + ', ' for item in value).rstrip() if value else ''})"
             return repr(value)
 
         inner = ", ".join(f"{key}={text(value)}" for key, value in self.options.items())
@@ -127,10 +136,12 @@ def _literal(text: str) -> Any:
 
     def convert(node: ast.expr) -> Any:
         if isinstance(node, ast.Call):
-            (name,) = map(convert, node.args)
-            if not all(keyword.arg for keyword in node.keywords):
-                raise ValueError("** in a Ref")
-            return Ref(name, Options({str(k.arg): convert(k.value) for k in node.keywords}))
+            names = [keyword.arg for keyword in node.keywords]
+            if ast.unparse(node.func) != "ref" or len(node.args) != 1 or None in names or len(set(names)) < len(names):
+                raise ValueError("not a name with options")
+            return Ref(convert(node.args[0]), Options({str(k.arg): convert(k.value) for k in node.keywords}))
+        if isinstance(node, ast.Tuple):
+            return tuple(map(convert, node.elts))
         return node.id if isinstance(node, ast.Name) else ast.literal_eval(node)
 
     # Names may have signs that Python's have not, so each is quoted, as the one argument of a call.
@@ -184,8 +195,8 @@ class Reference:
     def __post_init__(self) -> None:
         if self.library not in ("timm", "torchvision"):
             raise SpecError(f"references are to timm or torchvision, not {self.library!r}")
-        object.__setattr__(self, "options", Options(self.options))
-        object.__setattr__(self, "overrides", Options(self.overrides))
+        object.__setattr__(self, "options", _options(self.options))
+        object.__setattr__(self, "overrides", _options(self.overrides))
 
 
 @dataclass(frozen=True)
@@ -238,11 +249,21 @@ class Model:
     macs: int | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
+            raise SpecError(f"model {self.name!r}: {NAME_RULE}")
         for field in REF_FIELDS:
             object.__setattr__(self, field, as_ref(getattr(self, field)))
-        object.__setattr__(self, "stages", tuple(self.stages))
+        for field in ("stages", "aliases", "references", "keys"):
+            value = getattr(self, field)
+            if isinstance(value, str) or not isinstance(value, Iterable):
+                raise SpecError(f"{self.name}: {field} is a sequence, got {value!r}")
+            object.__setattr__(self, field, tuple(value))
         object.__setattr__(self, "aliases", tuple(as_ref(alias) for alias in self.aliases))
-        object.__setattr__(self, "references", tuple(self.references))
+        if not all(isinstance(reference, Reference) for reference in self.references):
+            raise SpecError(f"{self.name}: references are Reference, got {self.references!r}")
+        for field in ("params", "macs"):
+            if getattr(self, field) is not None:
+                require_int(field, getattr(self, field), at_least=0)
         try:
             object.__setattr__(self, "keys", tuple((str(a), str(b)) for a, b in self.keys))
         except ValueError as error:
@@ -255,7 +276,7 @@ class Model:
         if self.output_stride is not None:
             require_int("output_stride", self.output_stride, at_least=1)
         require_rate("drop_path_rate", self.drop_path_rate)
-        if self.dataset not in DATASETS:
+        if not isinstance(self.dataset, str) or self.dataset not in DATASETS:
             raise SpecError(f"dataset={self.dataset!r}: known are {', '.join(DATASETS)}")
 
     def derived(self, **changes: Any) -> Model:
@@ -283,6 +304,8 @@ class Model:
         Raises:
             SpecError: a field is unknown or missing, or a value is impossible.
         """
+        if not isinstance(data, Mapping):
+            raise SpecError(f"not a model's dict: {data!r}")
         fields = {field.name for field in dataclasses.fields(cls)}
         if unknown := set(data) - fields:
             raise SpecError(f"a model has no field {sorted(unknown)}; the fields are {sorted(fields)}")

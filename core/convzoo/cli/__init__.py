@@ -22,9 +22,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_parity(commands)
     options, rest = parser.parse_known_args(arguments)
     if rest:  # argparse takes no positionals behind a flag
-        if options.command != "show" or any(word.startswith("-") for word in rest):
+        words = getattr(options, "words", None)
+        if words is None or any(word.startswith("-") for word in rest):
             parser.error(f"unrecognized arguments: {' '.join(rest)}")
-        options.options += rest
+        words += rest
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
     try:
         status: int = options.run(options)
@@ -46,7 +47,7 @@ def _add_parity(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         description="Compare variants with another library's: state dict, outputs, gradients, feature levels.",
         epilog="Exits with 1 when something differs. Needs pip install 'convzoo[parity]'.",
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help="names or globs; default: all with a counterpart")
+    parser.add_argument("words", nargs="*", metavar="NAME", help="names or globs; default: all with a counterpart")
     parser.add_argument("--against", choices=("timm", "torchvision"), default="timm")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ...")
     parser.add_argument(

@@ -7,7 +7,7 @@ import json
 
 from convzoo.api import list_models, model_info
 from convzoo.cli.tables import billions, millions, table
-from convzoo.errors import OptionError
+from convzoo.errors import OptionError, did_you_mean
 from convzoo.plugins import plugins, registry
 from convzoo.specs import Model, parse_value
 
@@ -15,7 +15,7 @@ from convzoo.specs import Model, parse_value
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the three commands."""
     parser = commands.add_parser("list", help="list models", description="List the models that are installed.")
-    parser.add_argument("globs", nargs="*", metavar="GLOB", help="only names that match one of them")
+    parser.add_argument("words", nargs="*", metavar="GLOB", help="only names that match one of them")
     parser.add_argument("--plugin", help="only what this plugin contributed")
     parser.add_argument("--family", help="only this family")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -28,7 +28,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         epilog="Example: convzoo show resnet50 stem=deep 'attention=se(reduction=8)' --build",
     )
     parser.add_argument("name", metavar="NAME")
-    parser.add_argument("options", nargs="*", metavar="OPTION=VALUE", help="as for create_model; imports torch")
+    parser.add_argument("words", nargs="*", metavar="OPTION=VALUE", help="as for create_model; imports torch")
     parser.add_argument(
         "--build", action="store_true", help="build it without storage, for shapes and counts; imports torch"
     )
@@ -43,12 +43,14 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run_list(options: argparse.Namespace) -> int:
     """``convzoo list``."""
     entries = registry()
-    known = {"plugin": {entry.owner.name for entry in entries.models().values()}}
-    known["family"] = {entry.spec.family for entry in entries.models().values()}
-    for what, choices in known.items():
+    for what in ("plugin", "family"):
+        choices = {entry.owner.name if what == "plugin" else entry.spec.family for entry in entries.models().values()}
         if (asked := getattr(options, what)) and asked not in choices:
-            raise OptionError(f"there are no models of {what} {asked!r}; known are {', '.join(sorted(choices))}")
-    names = list_models(options.globs or "", plugin=options.plugin, family=options.family)
+            known = f"{did_you_mean(asked, choices)} Known are {', '.join(sorted(choices))}."
+            raise OptionError(f"There are no models of {what} {asked!r}.{known}")
+    chosen = entries.matching(options.words or ["*"])
+    fitting = set(list_models(plugin=options.plugin, family=options.family, aliases=True))
+    names = [name for name in chosen if name in fitting]
     if options.json:
         print(json.dumps([_summary(name) for name in names], indent=2))
         return 0
@@ -87,7 +89,7 @@ def run_show(options: argparse.Namespace) -> int:
     """``convzoo show``."""
     info = model_info(options.name)
     spec = info.spec
-    changes = dict(_assignment(text) for text in options.options)
+    changes = dict(_assignment(text) for text in options.words)
     if changes or info.overrides:
         from convzoo.compose import compose  # imports torch, to read what the parts take
 

@@ -15,7 +15,7 @@ from convzoo.plugins import registry
 
 def run(options: argparse.Namespace) -> int:
     """Compare, print a table or JSON, and say whether all is equal."""
-    names = _chosen(options.names, options.against)
+    names = _chosen(options.words, options.against)
     if options.image_size is not None and options.image_size < 1:
         raise OptionError(f"--image-size must be at least 1, got {options.image_size}")
     results: list[Comparison] = []
