@@ -316,9 +316,10 @@ def test_a_features_only_network_misses_its_own_weights(state: State) -> None:
     assert "1 missing: stem.conv.weight" in refused(model, without(state, "stem.conv.weight"))
 
 
-def test_a_features_only_network_does_not_mind_another_classifier() -> None:
-    source = trained(num_classes=9).state_dict()
-    model = tiny(features_only=True, weights=source)
+@pytest.mark.parametrize(("classes", "theirs"), [(5, 9), (5, 0), (0, 5)])
+def test_a_features_only_network_does_not_mind_another_classifier(classes: int, theirs: int) -> None:
+    source = trained(num_classes=theirs).state_dict()
+    model = tiny(features_only=True, num_classes=classes, weights=source)
     assert_equal(model.body.state_dict(), {key: source[key] for key in model.body.state_dict()})
 
 

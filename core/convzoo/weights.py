@@ -13,10 +13,11 @@ from urllib.parse import urlparse
 
 import torch
 
-from convzoo.api import build
+from convzoo.builder import build
 from convzoo.errors import WeightsError
 from convzoo.features import FeatureNet
 from convzoo.model import ConvNet
+from convzoo.plugins import registry
 from convzoo.specs import Model
 
 COUNTER = "num_batches_tracked"
@@ -109,17 +110,17 @@ def load_weights(
     found = _unwrapped(source if isinstance(source, Mapping) else read(source), source)
     wanted = network.state_dict()
     # Of a network that was cut, the rest may be in the state dict too; nothing else may.
-    whole = list(build(network.spec, device="meta").state_dict() if isinstance(model, FeatureNet) else wanted)
+    uncut = build(network.spec, registry(), device="meta") if isinstance(model, FeatureNet) else network
+    whole = list(uncut.state_dict())
     dialects = {"its own": {key: key for key in whole}}
     if network.spec.keys:
         dialects["reference"] = _mapped(network.spec, whole)
     dialect, names = max(dialects.items(), key=lambda item: sum(name in found for name in item[1].values()))
 
     kept: set[str] = set()
-    if not (classifier or isinstance(model, FeatureNet)):
-        head = [f"{network.get_classifier(name_only=True)}.{part}" for part in ("weight", "bias")]
-        names |= _mapped(network.spec, head) if dialect == "reference" else {key: key for key in head}
-        kept = set(head)
+    if not classifier or isinstance(model, FeatureNet):
+        kept = {f"{uncut.get_classifier(name_only=True)}.{part}" for part in ("weight", "bias")}
+        names |= _mapped(network.spec, kept) if dialect == "reference" else {key: key for key in kept}
     report = LoadReport(dialect, unexpected=sorted(set(found) - set(names.values())))
     chosen: dict[str, torch.Tensor] = {}
     for key, tensor in wanted.items():
