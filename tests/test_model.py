@@ -240,3 +240,25 @@ def test_models_are_built_on_the_device_asked_for() -> None:
     model = convzoo.create_model("seresnet18", device="cuda")
     assert {p.device.type for p in (*model.parameters(), *model.buffers())} == {"cuda"}
     assert model(IMAGES.cuda()).isfinite().all()
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_a_reset_classifier_stands_where_the_model_is_and_is_in_its_cfg(device: str) -> None:
+    model = convzoo.create_model("resnet10t", device=device, dtype=torch.bfloat16)
+    model.reset_classifier(0)
+    model.reset_classifier(5)
+    assert {(p.device.type, p.dtype) for p in model.parameters()} == {(device, torch.bfloat16)}
+    assert model.default_cfg["num_classes"] == model.num_classes == 5
+
+
+@pytest.mark.parametrize(
+    "options", [{"global_pool": "avg"}, {"drop_rate": 0.0}, {"attention": None}, {"num_classes": 1000}, {"act": "relu"}]
+)
+def test_what_a_model_has_already_changes_nothing(options: dict[str, Any]) -> None:
+    assert convzoo.create_model("resnet18", device="meta", **options).spec is convzoo.model_info("resnet18").spec
+
+
+def test_weights_of_another_dtype_are_cast_to_the_one_asked_for() -> None:
+    state = convzoo.create_model("resnet20").state_dict()
+    model = convzoo.create_model("resnet20", device="meta", dtype=torch.bfloat16, weights=state)
+    assert {p.dtype for p in model.parameters()} == {torch.bfloat16}

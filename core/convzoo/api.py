@@ -119,7 +119,7 @@ def create_model(
         ``head``, ``init``,
             or any option that a part of the model declares, ``drop_rate``, ``global_pool`` and the slots
             ``attention``, ``conv`` and ``shortcut`` among them. A slot takes a name or a :func:`~convzoo.ref`.
-            Options whose value is the model's own change nothing.
+            What the model has already changes nothing.
 
     Raises:
         UnknownNameError: the model or a component does not exist.

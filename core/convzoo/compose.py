@@ -89,9 +89,12 @@ def _spread(spec: Model, name: str, value: Any, registry: Registry) -> Model:
         options = {k: change(k, v) if isinstance(v, Ref) else v for k, v in ref.options.items()}
         if name in part.options and name not in NOT_SPREAD:
             part.check(name, value)
-            old = ref.options.get(name)
-            options[name] = _merged(old, value) if isinstance(old, Ref) and isinstance(value, Ref) else value
             taken += 1
+            old = ref.options.get(name, part.signature.parameters[name].default)
+            if isinstance(old, Ref) and isinstance(value, Ref):
+                options[name] = _merged(old, value)
+            elif old is not value and old != value:
+                options[name] = value
         return Ref(ref.name, Options(options))
 
     changed = _map(spec, change)

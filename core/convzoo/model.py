@@ -122,7 +122,7 @@ class ConvNet(nn.Module):
         return f"head.{name}" if name_only else self.head.get_submodule(name)
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Put in a new, freshly started classifier.
+        """Put in a new classifier, started as torch starts a linear layer, where the other parameters are.
 
         Args:
             num_classes: outputs; 0 for none.
@@ -135,9 +135,12 @@ class ConvNet(nn.Module):
             require_int("num_classes", num_classes, at_least=0)
         except ValueError as error:
             raise OptionError(str(error)) from None
+        like = next(self.parameters())
         self.head.reset(num_classes, global_pool)  # type: ignore[operator]
+        self.head.to(like.device, like.dtype)
         options = {} if global_pool is None else {"global_pool": global_pool}
         self.spec = self.spec.derived(num_classes=num_classes, head=self.spec.head.with_options(**options))
+        self.default_cfg = self._default_cfg()
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Keep only each block's input in training, and compute the rest again for the backward pass.

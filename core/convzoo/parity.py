@@ -179,7 +179,7 @@ def compare(
     ours.to(memory_format=layout)
 
     result = Comparison(name, against, reference.name, counts)
-    with _autocast(device, autocast):
+    with _same_arithmetic(device, autocast):
         _compare_state(ours, theirs, result)
         _compare_eval(ours, theirs, batch, result)
         if against == "timm":
@@ -274,14 +274,23 @@ def _network(name: str, reference: Reference, **options: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _autocast(device: str, dtype: torch.dtype | None) -> Iterator[None]:
-    tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+def _same_arithmetic(device: str, autocast: torch.dtype | None) -> Iterator[None]:
+    """Full precision but for autocast, and the same kernel for the same convolution every time."""
+    flags: list[tuple[Any, str, bool]] = [
+        (torch.backends.cuda.matmul, "allow_tf32", False),
+        (torch.backends.cudnn, "allow_tf32", False),
+        (torch.backends.cudnn, "deterministic", True),
+        (torch.backends.cudnn, "benchmark", False),
+    ]
+    before = [getattr(holder, name) for holder, name, _ in flags]
+    for holder, name, value in flags:
+        setattr(holder, name, value)
     try:
-        with torch.autocast(torch.device(device).type, dtype, enabled=dtype is not None):
+        with torch.autocast(torch.device(device).type, autocast, enabled=autocast is not None):
             yield
     finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
+        for (holder, name, _), value in zip(flags, before, strict=True):
+            setattr(holder, name, value)
 
 
 def _compare_state(ours: ConvNet, theirs: nn.Module, result: Comparison) -> None:

@@ -162,4 +162,7 @@ def _elsewhere(name: str) -> str:
     if distribution is None or distribution == "convzoo":
         return ""
     extra = distribution.removeprefix("convzoo-")
-    return f" {distribution} provides it and is not installed: pip install 'convzoo[{extra}]'."
+    return (
+        f" {distribution} provides it, and is not installed (pip install 'convzoo[{extra}]')"
+        " or not let in (see `convzoo plugins`)."
+    )

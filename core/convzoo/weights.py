@@ -92,8 +92,9 @@ def load_weights(
 ) -> LoadReport:
     """Put weights into ``model``, under its own keys or under those of timm and torchvision, whichever fit better.
 
-    A model on the meta device takes the tensors themselves instead of copies. Batch norm's counters may be missing. A
-    :class:`FeatureNet` does not mind weights of the head and of the stages that it leaves out.
+    A model on the meta device takes the tensors themselves, instead of copies, and what they do not fill stays there.
+    Batch norm's counters may be missing. A :class:`FeatureNet` does not mind weights of the head and of the stages
+    that it leaves out.
 
     Args:
         model: what to load into.
@@ -134,7 +135,7 @@ def load_weights(
             report.mismatched.append(f"{key} ({tuple(given.shape)} instead of {tuple(tensor.shape)})")
         else:
             report.used.append(key)
-            chosen[key] = given
+            chosen[key] = given.to(tensor.dtype) if tensor.is_meta else given
     if strict and not report.fits:
         raise WeightsError(f"The weights do not fit {network.spec.name}: {report}. The model is unchanged.")
     meta = any(tensor.is_meta for tensor in wanted.values())

@@ -54,15 +54,12 @@ class Classifier(nn.Module):
         return self.in_channels * (2 if self.global_pool == "catavgmax" else 1)
 
     def reset(self, num_classes: int, global_pool: str | None = None) -> None:
-        """A new linear layer, where the old one's parameters are, and another pooling unless None.
+        """A new linear layer, and another pooling unless None.
 
         Raises:
             OptionError: an impossible value; nothing is changed then.
         """
-        here = next(self.parameters(), None)
         self._set(num_classes, self.global_pool if global_pool is None else global_pool)
-        if here is not None:
-            self.fc.to(here.device, here.dtype)
         self.fc.train(self.training)
 
     def _set(self, num_classes: int, global_pool: str) -> None:
