@@ -28,7 +28,7 @@ demo: $(VENV)/installed
 
 # One variant of each family that timm has too.
 DEMO := resnet50 resnetrs50 resnext50_32x4d wide_resnet50_2 seresnet50 seresnext50_32x4d senet154 \
-	ecaresnet50d ecaresnext50t_32x4d cbam_resnet50 resnest50 skresnext50_32x4d
+	ecaresnet50d ecaresnext50t_32x4d cbam_resnet50 resnest50 skresnext50_32x4d densenet121
 
 test: $(VENV)/installed
 	$(BIN)/pytest -n $(WORKERS) -m "not large"

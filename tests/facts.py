@@ -23,6 +23,10 @@ FAMILIES = (
     "se_resnet_cifar",
     "resnext_cifar",
     "se_resnext_cifar",
+    "densenet",
+    "densenet_cifar",
+    "shake_shake",
+    "se_shake_shake",
 )
 """Families that are built so far."""
 

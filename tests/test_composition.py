@@ -14,12 +14,13 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import convzoo
-from convzoo import Model, Ref, Stage, parts, ref
+from convzoo import Component, Model, Ref, Stage, builder, parts, ref
 from convzoo.builtin.blocks import ResidualBlock
+from convzoo.compose import compose
 from convzoo.layers import ConvNormAct, DropPath
 from convzoo.model import ConvNet
 from convzoo.parity import jitter_norms, load_images, silent_weights
-from convzoo.plugins import registry
+from convzoo.plugins import plugins, registry
 
 
 def names(kind: str) -> list[str]:
@@ -76,6 +77,8 @@ def layer(block: str, **options: Any) -> Ref:
     required = [n for n, p in known.signature.parameters.items() if p.default is p.empty and n not in parts.GIVEN]
     layers = [each for entry in registry().models().values() for stage in entry.spec.stages for each in stage.layers]
     variant = next((each.options for each in layers if each.name == block), {})
+    if known.declares("compression"):
+        options = {"compression": 1.0, **options}  # six of them in a row would leave nothing of a narrow stem
     return ref(block, **{name: SMALL.get(name, variant.get(name)) for name in required}).with_options(**options)
 
 
@@ -84,7 +87,8 @@ def spec(block: str, *, stem: str | Ref = NARROW_STEM, depth: int = 2, **options
     first = layer(block, **options)
     planes = first.options.get("planes")
     layers = [first.with_options(planes=planes << n) if planes else first for n in range(3)]
-    stages = tuple(Stage((each,) * depth, stride=1 if n == 0 else 2) for n, each in enumerate(layers))
+    later = 2 if part("block", block).declares("stride") else 1
+    stages = tuple(Stage((each,) * depth, stride=later if n else 1) for n, each in enumerate(layers))
     return Model("small", "small", stem=stem, stages=stages, num_classes=5, input_size=32)
 
 
@@ -102,11 +106,24 @@ def params(module: nn.Module) -> int:
 
 
 def attentions_params(model: ConvNet, attention: str | Ref | None) -> int:
-    """Of one such attention after each layer of ``model``."""
+    """Of one such attention in each layer of ``model``, as wide as the layer asks for."""
     if attention is None:
         return 0
     name, options = (attention, {}) if isinstance(attention, str) else (attention.name, attention.options)
-    return sum(params(by_hand("attention", name, layer.out_channels, **options)) for layer in layers_of(model))
+    widths: list[int] = []
+
+    def probe(channels: int) -> nn.Module:
+        widths.append(channels)
+        return nn.Identity()
+
+    convzoo.register(Component("attention", "probe", probe), plugin="test_composition")
+    try:
+        with torch.device("meta"):
+            builder._assemble(compose(model.spec, {"attention": "probe"}, registry()), registry())
+    finally:
+        plugins().remove("test_composition")
+    assert len(widths) == len(layers_of(model))
+    return sum(params(by_hand("attention", name, channels, **options)) for channels in widths)
 
 
 def assert_it_learns(model: nn.Module, size: int = 32) -> None:
@@ -169,7 +186,9 @@ def test_the_conv_replaces_the_plain_one_at_the_same_widths_and_groups(block: st
 def test_a_conv_groups_every_kernel_that_spans_pixels(conv: str) -> None:
     for groups in (1, 4):
         made = by_hand("conv", conv, 16, 32, groups=groups)
-        kernels = [m for m in made.modules() if isinstance(m, nn.Conv2d) and m.kernel_size != (1, 1)]
+        # What a deformable convolution takes its offsets from sees all channels.
+        inside = [m for name, m in made.named_modules() if name != "offset"]
+        kernels = [m for m in inside if isinstance(m, nn.Conv2d) and m.kernel_size != (1, 1)]
         assert kernels
         assert all(m.groups % groups == 0 for m in kernels)
 
@@ -542,8 +561,8 @@ def assert_keeps_channels_last(make: Callable[[], nn.Module], channels: int = 16
 @pytest.mark.parametrize("attention", ATTENTIONS)
 @pytest.mark.parametrize("block", names("block"))
 def test_blocks_keep_channels_last(block: str, attention: str | None, stride: int) -> None:
-    if attention and block not in blocks_with("attention"):
-        pytest.skip("it has no attention")
+    if (attention and block not in blocks_with("attention")) or (stride > 1 and block not in blocks_with("stride")):
+        pytest.skip("it has no such slot or stride")
     described = layer(block, **({"attention": ref(attention)} if attention else {}))
     factory = parts.Factory(registry(), "block", described, {"drop_path_rate": 0.2})
     assert_keeps_channels_last(lambda: factory(16, stride=stride))

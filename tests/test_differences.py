@@ -156,3 +156,12 @@ def test_cbam_follows_its_authors() -> None:
         flipped.channel.fc2.weight.copy_(theirs.channel.fc2.weight)
         flipped.channel.fc1.bias.zero_(), flipped.channel.fc2.bias.zero_()
     assert torch.allclose(flipped(x), theirs(x), atol=1e-6), "the same module once the two maps are swapped"
+
+
+def test_dense_networks_take_what_others_take() -> None:
+    options = {"drop_path_rate": 0.1, "output_stride": 16, "attention": "se"}
+    model = convzoo.create_model("densenet121", **options).eval()
+    assert model.forward_features(IMAGES).shape[-1] == 4
+    for option in ({"drop_path_rate": 0.1}, {"output_stride": 16}, {"block_args": {"attn_layer": "se"}}):
+        with pytest.raises(TypeError, match="unexpected keyword"):
+            timm.create_model("densenet121", **option)

@@ -35,6 +35,7 @@ TIMM = [
     "resnest50d_1s4x24d",
     "skresnet18",
     "skresnext50_32x4d",
+    "densenet121",
 ]
 
 
@@ -61,7 +62,7 @@ def _assert_same_distribution(key: str, mine: torch.Tensor, theirs: torch.Tensor
     assert abs(float(mine.abs().max()) / float(theirs.abs().max()) - 1) < 0.9, key
 
 
-@pytest.mark.parametrize("row", [r["zoo_name"] for r in rows() if r.get("timm_name")])
+@pytest.mark.parametrize("row", [r["zoo_name"] for r in rows() if r.get("timm_name") and r["family"] != "densenet"])
 def test_names_that_timm_has_start_the_last_norms_as_timm_does(row: str) -> None:
     zero = all(layer.options.get("zero_init_last", False) for stage in _spec_as(row).stages for layer in stage.layers)
     assert zero == (not row.startswith("sk"))

@@ -24,7 +24,7 @@ from convzoo.builder import build
 from convzoo.plugins import Plugins, core_version, plugins, satisfies
 
 ENVIRONMENT = ("CONVZOO_PLUGINS", "CONVZOO_DISABLE", "CONVZOO_STRICT")
-FIRST_PARTY = {"attention", "resnest", "resnext", "sknet", "wide_resnet"}
+FIRST_PARTY = {path.name for path in (Path(__file__).parent.parent / "plugins").iterdir()}
 
 IMPORTS = "from convzoo import Component, Model, Stage, hookimpl, ref\n"
 

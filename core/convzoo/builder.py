@@ -43,7 +43,6 @@ def build(
 
 
 def _assemble(spec: Model, registry: Registry) -> ConvNet:
-    takes_drop_path: dict[str, bool] = {}
     shared: dict[str, Any] = {}
     for kind in ("norm", "act"):
         shared[kind] = parts.Factory(registry, kind, getattr(spec, kind), {})
@@ -53,15 +52,19 @@ def _assemble(spec: Model, registry: Registry) -> ConvNet:
         factory = parts.Factory(registry, kind, ref, offered)
         module = factory(*given, **keywords)
         parts.require_sizes(factory.part, module, *says)
-        if kind == "block":
-            takes_drop_path[str(factory.part)] = factory.part.declares("drop_path_rate")
         return module
 
     stem = make("stem", spec.stem, spec.in_chans, says=("out_channels", "reduction"))
     channels, reduction = stem.out_channels, stem.reduction
     _check_output_stride(spec, reduction)
 
-    total = sum(len(stage.layers) for stage in spec.stages)
+    every = [parts.find(registry, "block", layer) for stage in spec.stages for layer in stage.layers]
+    total = len(every)
+    # Depth, for stochastic depth, is counted in the layers that have it.
+    droppable = [part.declares("drop_path_rate") for part in every]
+    if spec.drop_path_rate and not any(droppable):
+        names = ", ".join(dict.fromkeys(map(str, every)))
+        raise OptionError(f"drop_path_rate={spec.drop_path_rate} is taken by no layer: {names}")
     stages, levels = [], []
     index, dilation = 0, 1
     for number, stage in enumerate(spec.stages):
@@ -81,15 +84,13 @@ def _assemble(spec: Model, registry: Registry) -> ConvNet:
                 position=Position(number, place, index, total),
                 dilation=dilation,
                 first_dilation=first_dilation if place == 0 else dilation,
-                drop_path_rate=spec.drop_path_rate * index / max(total - 1, 1),
+                drop_path_rate=spec.drop_path_rate * sum(droppable[:index]) / max(sum(droppable) - 1, 1),
             )
             layers.append(module)
             channels = module.out_channels
             index += 1
         stages.append(nn.Sequential(*layers))
         levels.append({"num_chs": channels, "reduction": reduction, "module": f"stages.{number}"})
-    if spec.drop_path_rate and not any(takes_drop_path.values()):
-        raise OptionError(f"drop_path_rate={spec.drop_path_rate} is taken by no layer: {', '.join(takes_drop_path)}")
     head = make("head", spec.head, channels, spec.num_classes)
     return ConvNet(spec, stem, stages, levels, head)
 

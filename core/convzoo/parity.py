@@ -326,8 +326,10 @@ def _compare_features(
     with torch.device("meta"):
         cut = timm.create_model(reference.name, features_only=True, **_thawed(reference.options))
     state = theirs.state_dict()
+    # timm joins the first two names of what it takes out of a Sequential.
+    state |= {key.replace(".", "_", 1): tensor for key, tensor in state.items()}
     cut.load_state_dict({key: state[key] for key in cut.state_dict()}, assign=True)
-    levels: FeatureNet = _network(result.name, reference, features_only=True)
+    levels: FeatureNet = _network(result.name, reference, features_only=True, dtype=images.dtype)
     load_weights(levels, ours.state_dict())
     with torch.no_grad():
         pairs = list(zip(levels.eval()(images), cut.eval()(images), strict=True))

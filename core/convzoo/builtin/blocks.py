@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from typing import Literal
 
 import torch
@@ -41,6 +42,22 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.act(self.branch(x) + self.shortcut(x))
+
+
+class NormAct(nn.Sequential):
+    """A norm and an activation: what ends a network whose blocks begin with theirs. Keeps ``(N, in_channels, H, W)``.
+
+    Args:
+        in_channels: channels of the input.
+        dilation: accepted, since it means nothing to single pixels.
+        norm, act: callables that make them.
+    """
+
+    def __init__(
+        self, in_channels: int, *, dilation: int = 1, norm: Maker = nn.BatchNorm2d, act: Maker = nn.ReLU
+    ) -> None:
+        super().__init__(OrderedDict(norm=norm(in_channels), act=act()))
+        self.out_channels = in_channels
 
 
 class Basic(ResidualBlock):

@@ -14,6 +14,7 @@ COMPONENTS = (
     Component("stem", "cifar", "convzoo.builtin.stems:cifar_stem", "one convolution of stride 1, no pool"),
     Component("block", "basic", "convzoo.builtin.blocks:Basic", "two 3x3 convolutions"),
     Component("block", "bottleneck", "convzoo.builtin.blocks:Bottleneck", "1x1, spatial, 1x1 convolution"),
+    Component("block", "norm_act", "convzoo.builtin.blocks:NormAct", "a last norm and activation"),
     Component("conv", "plain", "convzoo.layers:ConvNormAct", "convolution, norm, activation"),
     Component("shortcut", "conv", "convzoo.builtin.shortcuts:conv_shortcut", "strided convolution (option B)"),
     Component(
@@ -35,6 +36,7 @@ COMPONENTS = (
     Component("act", "silu", "torch.nn:SiLU", "SiLU, or swish"),
     Component("act", "mish", "torch.nn:Mish", "Mish"),
     Component("act", "hardswish", "torch.nn:Hardswish", "hard swish"),
+    Component("act", "none", "torch.nn:Identity", "no activation"),
     Component("act", "prelu", "torch.nn:PReLU", "ReLU with a learned slope"),
     Component("init", "default", "convzoo.builtin.inits:default", "torch's own"),
     Component("init", "kaiming", "convzoo.builtin.inits:kaiming", "Kaiming normal or uniform, by fan"),

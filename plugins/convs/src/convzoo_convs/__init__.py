@@ -1,0 +1,1 @@
+"""Spatial convolutions that stand in for the plain one in any block."""

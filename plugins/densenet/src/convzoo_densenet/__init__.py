@@ -1,0 +1,1 @@
+"""DenseNet: layers that append to what all earlier ones have made."""

@@ -1,0 +1,1 @@
+"""Shake-Shake: two branches, mixed at random in training."""
