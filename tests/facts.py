@@ -27,6 +27,8 @@ FAMILIES = (
     "densenet_cifar",
     "shake_shake",
     "se_shake_shake",
+    "wide_resnet_cifar",
+    "se_wide_resnet_cifar",
 )
 """Families that are built so far."""
 

@@ -718,3 +718,20 @@ def test_plugin_that_uses_the_zoo_while_it_is_imported_is_told_not_to(site: Site
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
     assert int(done.stdout) >= len(convzoo.list_models())
     assert "may not use the zoo while it is being imported" in done.stderr
+
+
+def test_pattern_stands_for_models_by_a_rule_and_goes_with_its_plugin(mine: str) -> None:
+    def make(width: str) -> Model:
+        if int(width) % 2:
+            raise convzoo.SpecError("the width is even")
+        return Model(f"net{width}", "own", ref("cifar", width=int(width)), [Stage([ref("basic", planes=int(width))])])
+
+    convzoo.register(convzoo.Pattern("net{width}", r"net(?P<width>\d+)", make), plugin=mine)
+    assert convzoo.create_model("net6", device="meta").num_features == 6
+    assert convzoo.model_info("net6").plugin.name == mine
+    assert [convzoo.is_model(name) for name in ("net6", "net7", "net")] == [True, False, False]
+    with pytest.raises(convzoo.UnknownNameError, match="the width is even"):
+        convzoo.create_model("net7")
+    plugins().remove(mine)
+    assert not convzoo.is_model("net6")
+    convzoo.register(plugin=mine)

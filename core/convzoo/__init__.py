@@ -13,7 +13,7 @@ from convzoo.errors import (
 from convzoo.hookspecs import hookimpl
 from convzoo.lifecycle import deploy, penalty, set_progress
 from convzoo.plugins import register
-from convzoo.specs import Component, Model, Ref, Reference, Stage, ref
+from convzoo.specs import Component, Model, Pattern, Ref, Reference, Stage, ref
 
 __all__ = [
     "Component",
@@ -21,6 +21,7 @@ __all__ = [
     "Model",
     "ModelInfo",
     "OptionError",
+    "Pattern",
     "PluginError",
     "PluginWarning",
     "Ref",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from convzoo.errors import OptionError
+from convzoo.errors import OptionError, UnknownNameError
 from convzoo.plugins import registry
 from convzoo.registry import Owner
 from convzoo.specs import Model, Options
@@ -57,8 +57,12 @@ def list_models(
 
 
 def is_model(name: str) -> bool:
-    """Whether a model has this name, or goes by it."""
-    return name in registry().models(aliases=True)
+    """Whether a model has this name, goes by it, or is what it stands for by a rule."""
+    try:
+        registry().model(name)
+    except UnknownNameError:
+        return False
+    return True
 
 
 def model_info(name: str) -> ModelInfo:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from convzoo.specs import Component, Model
+    from convzoo.specs import Component, Model, Pattern
 
 PROJECT = "convzoo"
 
@@ -18,8 +18,8 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
 @hookspec(historic=True)
-def convzoo_contribute() -> Iterable[Component | Model]:  # type: ignore[empty-body]
-    """Yield the components and models that a plugin adds.
+def convzoo_contribute() -> Iterable[Component | Model | Pattern]:  # type: ignore[empty-body]
+    """Yield the components and models that a plugin adds, and the patterns of names that stand for more models.
 
     A component is called by the builder with what its kind is given, then with whatever of its options, and of
     what the builder knows, its signature declares by keyword:

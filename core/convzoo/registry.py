@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from convzoo.errors import PluginError, UnknownNameError, did_you_mean, listed
-from convzoo.specs import NAME, NAME_RULE, NO_OPTIONS, Component, Model, Options
+from convzoo.errors import PluginError, SpecError, UnknownNameError, did_you_mean, listed
+from convzoo.specs import NAME, NAME_RULE, NO_OPTIONS, Component, Model, Options, Pattern
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class Registry:
     def __init__(self) -> None:
         self._components: dict[tuple[str, str], tuple[Component, Owner]] = {}
         self._models: dict[str, Named] = {}
+        self._patterns: list[tuple[Pattern, Owner]] = []
 
     def add(self, owner: Owner, items: Iterable[Any]) -> None:
         """Add all of ``items``, or, if any of them cannot be added, none.
@@ -51,6 +52,7 @@ class Registry:
         """
         components: dict[tuple[str, str], tuple[Component, Owner]] = {}
         models: dict[str, Named] = {}
+        patterns: list[tuple[Pattern, Owner]] = []
         for item in items:
             if isinstance(item, Component):
                 key = (item.kind, item.name)
@@ -60,9 +62,12 @@ class Registry:
                 for name, overrides in ((item.name, NO_OPTIONS), *((a.name, a.options) for a in item.aliases)):
                     self._claim(f"model {name!r}", name, name, owner, models, self._models)
                     models[name] = Named(item, overrides, owner)
+            elif isinstance(item, Pattern):
+                patterns.append((item, owner))
             else:
-                raise PluginError(f"contributed {item!r}, which is neither a Component nor a Model")
+                raise PluginError(f"contributed {item!r}, which is neither a Component nor a Model nor a Pattern")
         self._components.update(components)
+        self._patterns += patterns
         self._models.update(models)
 
     @staticmethod
@@ -82,6 +87,7 @@ class Registry:
         """Take out everything that ``owner`` contributed."""
         self._components = {k: v for k, v in self._components.items() if v[1] != owner}
         self._models = {k: v for k, v in self._models.items() if v.owner != owner}
+        self._patterns = [(pattern, holder) for pattern, holder in self._patterns if holder != owner]
 
     def kinds(self) -> set[str]:
         """Kinds of which a component exists, be it in a first-party plugin that is not installed."""
@@ -121,6 +127,12 @@ class Registry:
         """
         if name in self._models:
             return self._models[name]
+        for pattern, owner in self._patterns:
+            if match := re.fullmatch(pattern.regex, name):
+                try:
+                    return Named(pattern.make(**match.groupdict()), NO_OPTIONS, owner)
+                except SpecError as error:
+                    raise UnknownNameError(f"There is no model {name!r}: {error}.") from error
         hint = _elsewhere(name) or did_you_mean(name, {*self._models, *catalogue()})
         raise UnknownNameError(
             f"There is no model {name!r}.{hint} `convzoo list` shows the {len(self.models())} that are installed."

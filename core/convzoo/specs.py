@@ -392,6 +392,29 @@ class Component:
         return getattr(importlib.import_module(module), attribute)
 
 
+@dataclass(frozen=True)
+class Pattern:
+    """Names that stand for models by a rule, beside those that are listed.
+
+    Attributes:
+        name: how such names are written, for listings.
+        regex: what matches the whole of such a name.
+        make: called with the regex's named groups, as strings; gives the model, or raises SpecError with the rule.
+    """
+
+    name: str
+    regex: str
+    make: Callable[..., Model]
+
+    def __post_init__(self) -> None:
+        try:
+            re.compile(self.regex)
+        except (re.error, TypeError) as error:
+            raise SpecError(f"pattern {self.name!r}: {self.regex!r} is no regular expression: {error}") from error
+        if not callable(self.make):
+            raise SpecError(f"pattern {self.name!r}: make must be callable, got {self.make!r}")
+
+
 def as_ref(value: str | Ref) -> Ref:
     """``value`` as a :class:`Ref`; a string is a name, or ``name(option=value)``."""
     if isinstance(value, Ref):

@@ -19,7 +19,18 @@ COUNTS = (
     ("wide_resnet34_1.5", 48_613_608, 8_028_125_184),
     ("wide_resnet18_2.0", 45_618_216, 6_695_706_624),
     ("wide_resnet34_2.0", 86_036_008, 14_094_458_880),
+    ("wrn16_4", 2_748_890, 392_612_352),
+    ("wrn28_10_dropout", 36_479_194, 5_243_328_768),
 )
+WIDTHS = {
+    10: [10],
+    16: [1, 2, 4, 8, 10],
+    22: [8, 10],
+    28: [1, 2, 4, 8, 10, 12],
+    34: [10],
+    40: [1, 2, 4, 8, 10],
+}
+"""Of the listed networks for small images, by depth."""
 
 
 def layers(name: str) -> list[list[nn.Module]]:
@@ -27,7 +38,13 @@ def layers(name: str) -> list[list[nn.Module]]:
 
 
 def test_plugin_contributes_its_variants_and_no_others() -> None:
-    assert set(convzoo.list_models(plugin="wide_resnet")) == {name for name, _, _ in COUNTS}
+    wide = set(convzoo.list_models(plugin="wide_resnet", family="wide_resnet"))
+    assert wide == {name for name, _, _ in COUNTS} - {"wrn16_4", "wrn28_10_dropout"}
+    assert set(convzoo.list_models(plugin="wide_resnet")) - wide == {
+        *(f"wrn{n}_{k}" for n, ks in WIDTHS.items() for k in ks),
+        "wrn28_10_dropout",
+        "se_wrn16_8",
+    }
 
 
 @pytest.mark.parametrize(("name", "params", "macs"), COUNTS)
