@@ -400,3 +400,16 @@ def test_an_option_that_a_part_cannot_do_without_is_named(block: str) -> None:
     message = refused(lambda: convzoo.build(small(ref(block))))
     assert f"block {block!r}" in message
     assert "planes" in message
+
+
+def test_a_head_without_what_a_model_asks_of_it_is_refused_with_what_that_is() -> None:
+    class Bare(nn.Module):
+        def __init__(self, in_channels: int, num_classes: int) -> None:
+            super().__init__()
+
+    convzoo.register(Component("head", "bare_head", Bare), plugin="test_bad_head")
+    try:
+        with pytest.raises(OptionError, match=r"bare_head.*classifier_name"):
+            convzoo.create_model("resnet18", head="bare_head", device="meta")
+    finally:
+        plugins().remove("test_bad_head")

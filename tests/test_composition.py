@@ -14,9 +14,8 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import convzoo
-from convzoo import Component, Model, Ref, Stage, builder, parts, ref
+from convzoo import Component, Model, Ref, Stage, parts, ref
 from convzoo.builtin.blocks import ResidualBlock
-from convzoo.compose import compose
 from convzoo.layers import ConvNormAct, DropPath
 from convzoo.model import ConvNet
 from convzoo.parity import jitter_norms, load_images, silent_weights
@@ -118,8 +117,7 @@ def attentions_params(model: ConvNet, attention: str | Ref | None) -> int:
 
     convzoo.register(Component("attention", "probe", probe), plugin="test_composition")
     try:
-        with torch.device("meta"):
-            builder._assemble(compose(model.spec, {"attention": "probe"}, registry()), registry())
+        convzoo.create_model(model.spec, attention="probe", device="meta")
     finally:
         plugins().remove("test_composition")
     assert len(widths) == len(layers_of(model))

@@ -92,6 +92,8 @@ def _assemble(spec: Model, registry: Registry) -> ConvNet:
         stages.append(nn.Sequential(*layers))
         levels.append({"num_chs": channels, "reduction": reduction, "module": f"stages.{number}"})
     head = make("head", spec.head, channels, spec.num_classes)
+    if not isinstance(getattr(head, "classifier_name", None), str) or not callable(getattr(head, "reset", None)):
+        raise OptionError(f"head {spec.head.name!r} must have a classifier_name and reset(num_classes, global_pool)")
     return ConvNet(spec, stem, stages, levels, head)
 
 

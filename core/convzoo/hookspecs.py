@@ -31,7 +31,9 @@ def convzoo_contribute() -> Iterable[Component | Model | Pattern]:  # type: igno
                                                          stride); ``forward_intermediates(x) -> (out, [feature])``
                                                          and ``feature_info`` if it has a level before its pool
     block    ``in_channels, *, stride``                  module, with ``out_channels``
-    head     ``in_channels, num_classes``                module; ``forward(x, pre_logits=False)``
+    head     ``in_channels, num_classes``                module, with ``classifier_name``, the name of its last layer;
+                                                         ``forward(x, pre_logits=False)``, and
+                                                         ``reset(num_classes, global_pool=None)``
     attention ``channels``                               module that keeps the shape
     conv     ``in_channels, out_channels, *, stride,     module: the spatial convolution of a block with its norm
              groups, dilation``                          and activation

@@ -171,7 +171,7 @@ def compare(
     ours = _network(name, reference)
     spec = ours.spec
     size = image_size or spec.input_size
-    batch = images if isinstance(images, torch.Tensor) else load_images(images, size, seed=seed)
+    batch = images if isinstance(images, torch.Tensor) else load_images(images, size, seed=seed, dataset=spec.dataset)
     batch = batch.to(place, precision).to(memory_format=layout)
     counts = count(ours, (3, size, size))
     ours.to(precision)
