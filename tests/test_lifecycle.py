@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import convzoo
-from convzoo import Component, OptionError
+from convzoo import Component, LifecycleError, OptionError
 from convzoo.plugins import plugins
 
 
@@ -100,3 +100,17 @@ def test_deployed_model_gives_the_same_outputs_and_leaves_the_original_alone(mod
     images = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
         torch.testing.assert_close(deployed(images), model.eval()(images))
+
+
+def test_a_layer_that_is_not_ready_is_named_and_nothing_is_changed(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Fading) -> nn.Module:
+        raise LifecycleError("not before progress 0.5")
+
+    last = _fading(model)[-1]
+    monkeypatch.setattr(Fading, "deploy", lambda self: refuse(self) if self.share == 1 else Factor(1))
+    last.set_progress(1)
+    with pytest.raises(
+        LifecycleError, match=r"cannot deploy stages\.2\.2\.branch\.attention: not before progress 0\.5"
+    ):
+        convzoo.deploy(model)
+    assert len(_fading(model)) == 9

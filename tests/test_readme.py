@@ -34,6 +34,7 @@ def test_every_python_block_of_the_readme_runs() -> None:
     assert namespace["again"].state_dict().keys() == convzoo.build(namespace["again"].spec).state_dict().keys()
     assert namespace["backbone"].feature_info.channels() == [512, 1024, 2048]
     assert namespace["backbone"].feature_info.reduction() == [8, 16, 16]
+    assert type(namespace["fast"]) is type(namespace["model"])
 
 
 def test_plugin_readmes_run() -> None:

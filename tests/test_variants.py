@@ -8,10 +8,12 @@ import pytest
 
 import convzoo
 from convzoo.counting import count
+from convzoo_condensenet import halve_classifier
 
 from .facts import rows
 
-ROWS = {row["zoo_name"]: row for row in rows()}
+ROWS = {row["zoo_name"]: row for row in rows() if not row.get("form", "").startswith("deployed")}
+DEPLOYED = {row["zoo_name"]: row for row in rows() if row.get("form") == "deployed, classifier halved"}
 
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
@@ -25,6 +27,16 @@ def test_variant_has_the_parameters_and_macs_of_the_table(row: dict[str, Any]) -
         assert counts == (row["params"], row["macs"])
     if "macs_224" in row:
         assert count(model, (3, 224, 224)).macs == row["macs_224"]
+
+
+@pytest.mark.parametrize("row", [pytest.param(r, id=name) for name, r in DEPLOYED.items() if "params" in r])
+def test_deployed_variant_has_the_parameters_and_macs_of_the_table(row: dict[str, Any]) -> None:
+    model = convzoo.create_model(row["zoo_name"])
+    convzoo.set_progress(model, 1)
+    deployed = halve_classifier(convzoo.deploy(model))
+    size = row["input_size"]
+    assert sum(b.numel() for name, b in deployed.named_buffers() if name.endswith("index")) == row["index_entries"]
+    assert count(deployed.to("meta"), (3, size, size)) == (row["params"], row["macs"])
 
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
@@ -43,7 +55,8 @@ def test_variant_exists_under_its_names_with_its_classes_and_size(row: dict[str,
 
 
 def test_every_variant_stands_in_the_table() -> None:
-    assert set(convzoo.list_models()) == set(ROWS)
+    assert set(convzoo.list_models()) == set(ROWS) >= set(DEPLOYED)
+    assert len(ROWS) + len(DEPLOYED) == len(rows())
 
 
 def test_every_variant_says_where_it_comes_from() -> None:

@@ -3,6 +3,7 @@
 from convzoo.api import ModelInfo, build, create_model, is_model, list_models, model_info
 from convzoo.errors import (
     ConvzooError,
+    LifecycleError,
     OptionError,
     PluginError,
     PluginWarning,
@@ -18,6 +19,7 @@ from convzoo.specs import Component, Model, Pattern, Ref, Reference, Stage, ref
 __all__ = [
     "Component",
     "ConvzooError",
+    "LifecycleError",
     "Model",
     "ModelInfo",
     "OptionError",

@@ -30,6 +30,10 @@ class WeightsError(ConvzooError, RuntimeError):
     """A state dict that does not fit the model."""
 
 
+class LifecycleError(ConvzooError, RuntimeError):
+    """A model that is not yet where it must be for what was asked of it."""
+
+
 class PluginWarning(UserWarning):
     """A plugin was skipped; the message names it, why, and the cure."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
-from convzoo.errors import OptionError
+from convzoo.errors import LifecycleError, OptionError
 
 if TYPE_CHECKING:
     import torch
@@ -38,7 +38,11 @@ class Deployable(Protocol):
     """A layer with another form for inference."""
 
     def deploy(self) -> nn.Module:
-        """A new layer with the same outputs in eval mode; the old one stays as it is."""
+        """A new layer with the same outputs in eval mode; the old one stays as it is.
+
+        Raises:
+            LifecycleError: the layer is not there yet; the message says when it will be.
+        """
 
 
 def set_progress(model: nn.Module, progress: float) -> None:
@@ -73,14 +77,20 @@ def deploy(model: M) -> M:
     """A copy of ``model`` for inference, in eval mode, with every deployable layer in its other form.
 
     It gives the outputs that ``model`` gives in eval mode. ``model`` stays as it is.
+
+    Raises:
+        LifecycleError: a layer is not ready; the message names it and says what it waits for.
     """
     deployed = copy.deepcopy(model).eval()
 
-    def replace(module: nn.Module) -> nn.Module:
+    def replace(module: nn.Module, path: str) -> nn.Module:
         if isinstance(module, Deployable):
-            return module.deploy().eval()
+            try:
+                return module.deploy().eval()
+            except LifecycleError as error:
+                raise LifecycleError(f"cannot deploy {path or type(module).__name__}: {error}") from None
         for name, child in module.named_children():
-            setattr(module, name, replace(child))
+            setattr(module, name, replace(child, f"{path}.{name}".lstrip(".")))
         return module
 
-    return replace(deployed)  # type: ignore[return-value]
+    return replace(deployed, "")  # type: ignore[return-value]

@@ -15,13 +15,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import convzoo
 from convzoo import Model, Stage, ref
-from convzoo.layers import ConvNormAct
+from convzoo.layers import ChannelShuffle, ConvNormAct
 from convzoo.plugins import registry
 from convzoo_convs.deformable import Deformable, DeformConv2d
 from convzoo_convs.dilated import dilated
 from convzoo_convs.inception import Inception, widths
 from convzoo_convs.separable import DepthwiseSeparable, SpatiallySeparable
-from convzoo_convs.shuffled import ChannelShuffle, Shuffled
+from convzoo_convs.shuffled import Shuffled
 
 PARTS = {
     "depthwise_separable": DepthwiseSeparable,

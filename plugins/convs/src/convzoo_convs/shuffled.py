@@ -2,40 +2,13 @@
 
 from __future__ import annotations
 
-import torch
 from torch import nn
 
 from convzoo.errors import OptionError
-from convzoo.layers import ConvNormAct, Maker, require_groups, require_positive
+from convzoo.layers import ChannelShuffle, ConvNormAct, Maker, require_groups
 
 DEFAULT_GROUPS = 8
 """Groups where neither the option nor the block says: the most that the paper tries."""
-
-
-class ChannelShuffle(nn.Module):
-    """Channel ``g * (C / groups) + i`` goes to ``i * groups + g``, so that neighbours come from different groups.
-
-    ``(N, C, H, W)`` keeps its shape and its memory format, which ``torch.nn.ChannelShuffle`` does not.
-
-    Args:
-        groups: divides the channels.
-
-    Raises:
-        OptionError: ``groups`` is not positive.
-    """
-
-    def __init__(self, groups: int) -> None:
-        super().__init__()
-        require_positive("groups", groups)
-        self.groups = groups
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if x.is_contiguous(memory_format=torch.channels_last):  # shuffled as the last dimension, it stays the last
-            return x.movedim(1, -1).unflatten(-1, (self.groups, -1)).transpose(-1, -2).flatten(-2).movedim(-1, 1)
-        return x.unflatten(1, (self.groups, -1)).transpose(1, 2).flatten(1, 2)
-
-    def extra_repr(self) -> str:
-        return f"groups={self.groups}"
 
 
 class Shuffled(ConvNormAct):

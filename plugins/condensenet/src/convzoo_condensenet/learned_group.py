@@ -1,0 +1,136 @@
+"""Learned group convolutions: Huang et al., CondenseNet, CVPR 2018, section 4."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from convzoo.errors import LifecycleError, OptionError
+from convzoo.layers import ChannelShuffle, require_groups, require_positive, sequence
+
+_FLOOR = 1e-6
+"""Below this square the lasso is flat, as in the authors' code, so that its gradient stays finite."""
+
+
+class LearnedGroupConv(nn.Conv2d):
+    """A 1x1 convolution that becomes a grouped one while it trains, and learns which inputs each group reads.
+
+    ``(N, in_channels, H, W)`` to ``(N, out_channels, H, W)``. Output ``o`` belongs to group ``o % groups``. The first
+    half of the training has ``condense_factor - 1`` steps, the last of them at its end; each takes from every group
+    the ``in_channels / condense_factor`` inputs that matter least to it at that moment, by the sum of the absolute
+    weights. What was taken stays away: its weights are multiplied by 0.
+
+    Args:
+        in_channels, out_channels: channels before and after.
+        groups: groups that are learned; divides both.
+        condense_factor: each group ends with ``in_channels / condense_factor`` inputs, which must be whole; 1 takes
+            nothing away.
+
+    Raises:
+        OptionError: an impossible size.
+    """
+
+    kept: torch.Tensor
+
+    def __init__(self, in_channels: int, out_channels: int, *, groups: int = 4, condense_factor: int = 4) -> None:
+        require_positive("in_channels", in_channels)
+        require_positive("out_channels", out_channels)
+        require_groups(groups, in_channels, out_channels, "groups_1x1")
+        require_positive("condense_factor", condense_factor)
+        if in_channels % condense_factor:
+            raise OptionError(f"condense_factor {condense_factor} does not divide the {in_channels} channels in")
+        super().__init__(in_channels, out_channels, 1, bias=False)
+        self.learned_groups = groups
+        self.condense_factor = condense_factor
+        self.register_buffer("kept", torch.ones(groups, in_channels, dtype=torch.bool))
+        self._steps_done = 0
+
+    @property
+    def share(self) -> int:
+        """Inputs that one step takes from each group, and that the last one leaves."""
+        return self.in_channels // self.condense_factor
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.conv2d(x, self._masked())
+
+    def _masked(self) -> torch.Tensor:
+        return self.weight * self.kept.repeat(self.out_channels // self.learned_groups, 1)[:, :, None, None]
+
+    def _by_group(self, weight: torch.Tensor) -> torch.Tensor:
+        """``(out_channels, in_channels, 1, 1)`` as ``(out_channels / groups, groups, in_channels)``."""
+        return weight.flatten(1).unflatten(0, (-1, self.learned_groups))
+
+    def set_progress(self, progress: float) -> None:
+        """Take every step that is due at ``progress``, the share of training done; going back does nothing."""
+        steps = self.condense_factor - 1
+        due = sum(2 * progress >= step / steps for step in range(1, steps + 1))
+        if due <= self._steps_done:  # known without asking the device
+            return
+        with torch.no_grad():
+            weight = self.weight.to(torch.promote_types(self.weight.dtype, torch.float32))
+            importance = self._by_group(weight).abs().sum(0).masked_fill(~self.kept, -1)
+            ascending = importance.argsort(dim=1, stable=True)
+            # A mask that is already further than this stays as it is: it has more inputs of importance -1 than are due.
+            self.kept.scatter_(1, ascending[:, : due * self.share], False)
+        self._steps_done = due
+
+    def penalty(self) -> torch.Tensor:
+        """The group lasso of section 4.3: over groups and inputs, the root of the squared weights between the two.
+
+        It is 0 once the last step is taken.
+        """
+        squares = self._by_group(self._masked()).square().sum(0)
+        lasso = squares.clamp(min=_FLOOR).sqrt().sum()
+        return torch.where(self._removed() < self.in_channels - self.share, lasso, torch.zeros_like(lasso))
+
+    def deploy(self) -> nn.Module:
+        """The inputs of each group side by side, a grouped convolution, and a shuffle back to the order of outputs.
+
+        Raises:
+            LifecycleError: steps are still to come.
+        """
+        removed = int(self._removed())
+        if removed < self.in_channels - self.share:
+            raise LifecycleError(
+                f"{removed // self.share} of {self.condense_factor - 1} condensing steps are taken; the last one is"
+                " due at progress 0.5: call convzoo.set_progress(model, progress) as training goes on, and deploy then"
+            )
+        groups, width = self.learned_groups, self.out_channels // self.learned_groups
+        index = self.kept.nonzero()[:, 1]
+        weight = self._by_group(self.weight.detach()).transpose(0, 1)
+        weight = weight.gather(2, index.view(groups, 1, -1).expand(-1, width, -1))
+        conv = nn.Conv2d(len(index), self.out_channels, 1, groups=groups, bias=False, device="meta")
+        conv.weight = nn.Parameter(weight.flatten(0, 1)[:, :, None, None].contiguous())
+        return sequence(index=Gather(index), conv=conv, shuffle=ChannelShuffle(groups) if groups > 1 else None)
+
+    def _removed(self) -> torch.Tensor:
+        """Inputs that each group has lost; all groups lose equally many."""
+        return self.in_channels - self.kept[0].sum()
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._steps_done = 0  # whatever was loaded decides
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, learned_groups={self.learned_groups}, condense_factor={self.condense_factor}"
+
+
+class Gather(nn.Module):
+    """The channels that ``index`` names, in its order: ``(N, C, H, W)`` to ``(N, len(index), H, W)``."""
+
+    index: torch.Tensor
+
+    def __init__(self, index: torch.Tensor) -> None:
+        super().__init__()
+        self.register_buffer("index", index)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.is_contiguous(memory_format=torch.channels_last):  # gathered as the last dimension, it stays the last
+            return x.movedim(1, -1).index_select(-1, self.index).movedim(-1, 1)
+        return x.index_select(1, self.index)
+
+    def extra_repr(self) -> str:
+        return f"channels={len(self.index)}"
