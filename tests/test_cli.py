@@ -255,7 +255,7 @@ def test_plugins_counts_what_each_contributed(capsys: Capture) -> None:
 def test_plugins_prints_a_table(capsys: Capture) -> None:
     out = run(capsys, "plugins")
     assert first_column(out) == [row["plugin"] for row in run_json(capsys, "plugins")]
-    assert re.search(r"^resnest +convzoo-resnest +0\.\S+ +ok +\d+ +\d+$", out, re.MULTILINE)
+    assert re.search(r"^resnest +convzoo-resnest +0\.\S+ +ok +\d+ +\d+ +\d+\.\d$", out, re.MULTILINE)
 
 
 # parity

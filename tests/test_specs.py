@@ -49,6 +49,7 @@ SPECS = (
     model(),
     Component("act", "swish", "torch.nn:SiLU", "SiLU"),
     Component("act", "callable", len),
+    Component("block", "ghost", "ghost:Ghost", example={"planes": 64, "sizes": [1, 2]}),
 )
 each_spec = pytest.mark.parametrize("spec", SPECS, ids=lambda spec: type(spec).__name__)
 
@@ -150,6 +151,7 @@ def test_every_contributed_model_survives_json() -> None:
         {},
         {"stages": (STAGE, Stage((ref("a", conv=ref("b", conv=ref("c", d=(1, 2)))),)))},
         {"references": (), "aliases": (), "keys": (), "params": None, "output_stride": None},
+        {"stem": "mine/cifar", "norm": "mine/group(groups=8)", "stages": (Stage((ref("a/b", conv=ref("c/d")),)),)},
         {"stem": ref("cifar", flag=False, nothing=None, text="1", ratio=0.1, nested={"a": {"b": [1]}})},
     ],
 )
@@ -219,6 +221,9 @@ def test_dict_that_lacks_a_field_is_refused(field: str) -> None:
         ref("my-gate", reduction=8),
         ref("gate.v2", reduction=8),
         ref("3x3", reduction=8),
+        ref("mine/half"),
+        ref("mine/half", factor=0.9),
+        ref("my-zoo/gate.v2", block=ref("1st/3x3", gate=ref("my_zoo/se"))),
     ],
     ids=str,
 )
@@ -230,6 +235,7 @@ def test_ref_survives_its_text(value: Ref) -> None:
 def test_ref_is_read_with_bare_words_and_blanks() -> None:
     expected = ref("bottleneck", conv="plain", attention=ref("se", reduction=8))
     assert Ref.parse("  bottleneck( conv = plain,attention=se( reduction = 8 ) ) ") == expected
+    assert Ref.parse("a/b(conv=mine/plain, sizes=(c/d,))") == ref("a/b", conv="mine/plain", sizes=("c/d",))
 
 
 @pytest.mark.parametrize(
@@ -245,6 +251,14 @@ def test_ref_is_read_with_bare_words_and_blanks() -> None:
         "se reduction",
         "[1, 2]",
         "se(**{'reduction': 8})",
+        "/se",
+        "se/",
+        "mine//se",
+        "our/mine/se",
+        "our/mine/se(reduction=8)",
+        "/se(reduction=8)",
+        "se(gate=our/mine/se)",
+        "se(reduction=1/8)",
     ],
 )
 def test_text_that_is_no_ref_is_refused(text: str) -> None:
@@ -265,6 +279,9 @@ def test_text_that_is_no_ref_is_refused(text: str) -> None:
         ("my-gate", "my-gate"),
         ("3x3", "3x3"),
         ("se(reduction=8)", ref("se", reduction=8)),
+        ("mine/se", "mine/se"),
+        ("1/2", "1/2"),
+        ("mine/se(reduction=8)", ref("mine/se", reduction=8)),
     ],
 )
 def test_values_are_read_from_text(text: str, value: object) -> None:
@@ -327,7 +344,7 @@ def test_stage_of_one_bare_layer_is_refused(layers: Any) -> None:
         Stage(layers)
 
 
-@pytest.mark.parametrize("name", ["", None, 3])
+@pytest.mark.parametrize("name", ["", None, 3, "/se", "mine/", "our/mine/se"])
 def test_ref_without_a_name_is_refused(name: Any) -> None:
     with pytest.raises(SpecError, match="by its name"):
         Ref(name)
@@ -358,6 +375,21 @@ def test_component_with_a_malformed_target_is_refused(target: Any) -> None:
 def test_component_without_kind_or_name_is_refused(kind: Any, name: Any, field: str) -> None:
     with pytest.raises(SpecError, match=f"a component's {field}"):
         Component(kind, name, "torch.nn:SiLU")
+
+
+def test_components_example_is_kept_as_options() -> None:
+    options = {"planes": 64, "sizes": [1, 2]}
+    component = Component("block", "ghost", "ghost:Ghost", example=options)
+    options["planes"] = 32
+    assert component.example == Options({"planes": 64, "sizes": (1, 2)})
+    assert component != Component("block", "ghost", "ghost:Ghost")
+    assert Component("block", "ghost", "ghost:Ghost").example == {}
+
+
+@pytest.mark.parametrize("example", [None, 3, "planes=64", ["planes"], {"ref": 1}])
+def test_component_whose_example_is_no_options_is_refused(example: Any) -> None:
+    with pytest.raises(SpecError, match="option"):
+        Component("block", "ghost", "ghost:Ghost", example=example)
 
 
 def test_spec_error_is_caught_as_convzoo_error_and_as_value_error() -> None:

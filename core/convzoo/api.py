@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from convzoo.errors import OptionError, UnknownNameError
 from convzoo.plugins import registry
-from convzoo.registry import Owner
+from convzoo.registry import Owner, fits
 from convzoo.specs import Model, Options
 
 if TYPE_CHECKING:
@@ -36,28 +36,26 @@ def list_models(
     family: str | None = None,
     aliases: bool = False,
 ) -> list[str]:
-    """Names of the models that are installed, in order.
+    """Names of the models that are installed, in order; ``plugin/name`` where several plugins have the name.
 
     Args:
-        filter: glob, or several; a name matches if one of them does.
+        filter: glob, or several; a name matches if one of them does. One with ``/`` is of ``plugin/name``.
         plugin: only those that the plugin of this name contributed.
         family: only those of this family.
         aliases: with the names that other libraries use.
     """
-    import fnmatch
-
     globs = [filter] if isinstance(filter, str) else list(filter)
     return [
         name
         for name, entry in registry().models(aliases).items()
-        if any(not glob or fnmatch.fnmatchcase(name, glob) for glob in globs)
+        if any(not glob or fits(glob, name, entry.owner) for glob in globs)
         and plugin in (None, entry.owner.name)
         and family in (None, entry.spec.family)
     ]
 
 
 def is_model(name: str) -> bool:
-    """Whether a model has this name, goes by it, or is what it stands for by a rule."""
+    """Whether just one model has this name, goes by it, or is what it stands for by a rule."""
     try:
         registry().model(name)
     except UnknownNameError:
@@ -69,7 +67,7 @@ def model_info(name: str) -> ModelInfo:
     """What is known of a model without building it.
 
     Raises:
-        UnknownNameError: there is none.
+        UnknownNameError: there is none, or several plugins have one of this name.
     """
     entry = registry().model(name)
     return ModelInfo(name, entry.spec, entry.overrides, entry.owner)
@@ -113,20 +111,19 @@ def create_model(
     """Build a model, changed by ``options``.
 
     Args:
-        model: a name, an alias, or a spec.
+        model: a name, an alias, either as ``plugin/name``, or a spec.
         features_only: give a :class:`~convzoo.features.FeatureNet`, whose output is the list of feature levels.
         out_indices: its levels; all by default, an int for the last n.
         weights: a state dict, a file, or a URL, see :func:`convzoo.weights.load_weights`. If ``num_classes`` is not the
             variant's own, the classifier is left as it is.
         device, dtype: of the parameters. ``device="meta"`` gives the structure without storage.
         **options: ``num_classes``, ``in_chans``, ``output_stride``, ``drop_path_rate``, ``norm``, ``act``, ``stem``,
-        ``head``, ``init``,
-            or any option that a part of the model declares, ``drop_rate``, ``global_pool`` and the slots
-            ``attention``, ``conv`` and ``shortcut`` among them. A slot takes a name or a :func:`~convzoo.ref`.
-            What the model has already changes nothing.
+            ``head``, ``init``, or any option that a part of the model declares, ``drop_rate``, ``global_pool`` and the
+            slots ``attention``, ``conv`` and ``shortcut`` among them. A slot takes a name, which may be
+            ``plugin/name``, or a :func:`~convzoo.ref`. What the model has already changes nothing.
 
     Raises:
-        UnknownNameError: the model or a component does not exist.
+        UnknownNameError: the model or a component does not exist, or several plugins have one of its name.
         OptionError: an option that nothing takes, or an impossible value; before anything is allocated.
         WeightsError: ``weights`` do not fit.
     """

@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 
 from convzoo.plugins import plugins
+from convzoo.registry import first_party, normalized
 
 
 def catalogue() -> dict[str, list[str]]:
@@ -19,7 +20,7 @@ def catalogue() -> dict[str, list[str]]:
         found.setdefault(entry.owner.distribution, []).append(name)
     for component, owner in registry.components():
         found.setdefault(owner.distribution, []).append(f"{component.kind}/{component.name}")
-    return {name: sorted(found[name]) for name in sorted(found) if name == "convzoo" or name.startswith("convzoo-")}
+    return {name: sorted(found[name]) for name in sorted(found) if normalized(name) in first_party()}
 
 
 if __name__ == "__main__":

@@ -7,13 +7,14 @@ error that lists what there is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import dataclasses
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from convzoo import parts
 from convzoo.errors import OptionError, SpecError, did_you_mean, listed
 from convzoo.registry import Registry
-from convzoo.specs import REF_FIELDS, Model, Options, Ref, Stage, as_ref
+from convzoo.specs import REF_FIELDS, Model, Options, Ref, as_ref
 
 FIELDS = (*REF_FIELDS, "num_classes", "in_chans", "output_stride", "drop_path_rate")
 """Fields of a model that options set directly."""
@@ -33,7 +34,9 @@ def compose(spec: Model, options: Mapping[str, Any], registry: Registry) -> Mode
         OptionError: nothing takes an option, or a value has the wrong type.
         UnknownNameError: a component does not exist.
     """
-    changed = _map(spec, lambda kind, ref: parts.checked(registry, kind, ref))
+    # Other names for the same parts change nothing that the model was pinned to.
+    same = dataclasses.replace(spec, **spec.mapped(lambda kind, ref: parts.checked(registry, kind, ref)))
+    changed = spec if same == spec else same
     slots = {*REF_FIELDS, *registry.kinds()}
     # Parts first, since the other options go to the parts that are then there.
     for name, value in sorted(options.items(), key=lambda option: option[0] not in slots):
@@ -97,7 +100,7 @@ def _spread(spec: Model, name: str, value: Any, registry: Registry) -> Model:
                 options[name] = value
         return Ref(ref.name, Options(options))
 
-    changed = _map(spec, change)
+    changed = spec.derived(**spec.mapped(change))
     if not taken:
         known = takers(spec, registry)
         details = "; ".join(f"{option} ({', '.join(names)})" for option, names in known.items())
@@ -106,12 +109,6 @@ def _spread(spec: Model, name: str, value: Any, registry: Registry) -> Model:
             f" The model takes: {listed(FIELDS)}. Its parts take: {details}."
         )
     return changed
-
-
-def _map(spec: Model, change: Callable[[str, Ref], Ref]) -> Model:
-    fields = {field: change(field, getattr(spec, field)) for field in REF_FIELDS}
-    stages = tuple(Stage(tuple(change("block", layer) for layer in s.layers), s.stride) for s in spec.stages)
-    return spec.derived(**fields, stages=stages)
 
 
 def _slot(kind: str, value: Any, registry: Registry) -> Ref:

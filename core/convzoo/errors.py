@@ -11,7 +11,7 @@ class ConvzooError(Exception):
 
 
 class UnknownNameError(ConvzooError, LookupError):
-    """A model or component was asked for by a name that nobody contributed."""
+    """A model or component was asked for by a name that nobody contributed, or several plugins did."""
 
 
 class OptionError(ConvzooError, ValueError):

@@ -160,7 +160,7 @@ class Factory:
 
 
 def checked(registry: Registry, kind: str, ref: Ref) -> Ref:
-    """``ref`` with the names in its slots made Refs.
+    """``ref`` under the name that :meth:`~convzoo.registry.Registry.name_of` gives it, with its slots' names made Refs.
 
     Raises:
         OptionError: the component does not take an option, or not with that type.
@@ -175,7 +175,7 @@ def checked(registry: Registry, kind: str, ref: Ref) -> Ref:
         part.check(name, options[name])
         if isinstance(options[name], Ref):
             options[name] = checked(registry, name, options[name])
-    return Ref(ref.name, Options(options))
+    return Ref(registry.name_of(part.component, part.owner), Options(options))
 
 
 def require_sizes(part: Part, module: nn.Module, *attributes: str) -> None:

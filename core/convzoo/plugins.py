@@ -13,7 +13,9 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import re
+import sys
 import threading
+import time
 import types
 import warnings
 from collections import Counter
@@ -25,8 +27,8 @@ import pluggy
 
 from convzoo import hookspecs
 from convzoo.errors import PluginError, PluginWarning
-from convzoo.registry import Owner, Registry, catalogue
-from convzoo.specs import Component, Model
+from convzoo.registry import Owner, Registry, first_party, normalized
+from convzoo.specs import NAME, NAME_RULE, Component, Model
 
 GROUP = "convzoo"
 HOOK = "convzoo_contribute"
@@ -34,11 +36,21 @@ HOOK = "convzoo_contribute"
 
 @dataclass(frozen=True)
 class Record:
-    """How a plugin fared: ``status`` is ``"ok"``, ``"disabled"`` or ``"broken"``, ``error`` says why."""
+    """How a plugin fared.
+
+    Attributes:
+        owner: the plugin.
+        status: ``"ok"``, ``"disabled"`` or ``"broken"``.
+        error: why it is not ok.
+        seconds: what its entry point took to load and contribute.
+        imported_torch: whether that imported torch, which nothing before it had.
+    """
 
     owner: Owner
     status: str
     error: str = ""
+    seconds: float = 0.0
+    imported_torch: bool = False
 
 
 class Plugins:
@@ -51,6 +63,7 @@ class Plugins:
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
         self._inbox: list[Any] = []
+        self._entry_points: Counter[str] = Counter()
         # Historic: with the call on record, each later registration is asked for its contributions at once.
         self._manager.hook.convzoo_contribute.call_historic(result_callback=self._inbox.append)
 
@@ -58,8 +71,13 @@ class Plugins:
         """Let in a plugin, an object that has the hook, whole or not at all.
 
         Raises:
-            PluginError: it has no valid hook, or what it contributes cannot be added.
+            PluginError: its name is malformed or taken, it has no valid hook, or what it contributes cannot be added.
         """
+        if not NAME.fullmatch(owner.name):
+            raise PluginError(f"plugin {owner.name!r}: {NAME_RULE}")
+        first = "convzoo" if owner.name == "builtin" else f"convzoo-{normalized(owner.name)}"
+        if first in first_party() and first != normalized(owner.distribution):
+            raise PluginError(f"{owner.name!r} is what the plugin of {first} is called; choose another name")
         if self._manager.has_plugin(owner.name):
             holder = next(r.owner for r in self.records.values() if r.owner.name == owner.name and r.status == "ok")
             raise PluginError(f"{holder} and {owner} have the same entry-point name")
@@ -77,7 +95,6 @@ class Plugins:
             raise
         finally:
             self._inbox.clear()
-        self._record(Record(owner, "ok"))
 
     def _record(self, record: Record) -> None:
         """Keep a record by name; a second plugin of a name must not hide the first one's."""
@@ -108,43 +125,54 @@ class Plugins:
         except Exception:
             if before:
                 self.add(previous, owner)
+                self._record(before)
             raise
+        self._record(Record(owner, "ok"))
 
     def discover(self) -> None:
         """Let in the builtin parts and every installed plugin that the environment allows."""
         from convzoo.builtin import plugin as builtin
 
-        self.add(builtin, Owner("builtin", "convzoo", core_version()))
+        core = Owner("builtin", "convzoo", core_version())
+        self.add(builtin, core)
+        self._record(Record(core, "ok"))
         entry_points = importlib.metadata.entry_points(group=GROUP)
-        names = Counter(entry_point.name for entry_point in entry_points)
+        self._entry_points = Counter(entry_point.name for entry_point in entry_points)
         for entry_point in sorted(entry_points, key=lambda e: (not _first_party(e), e.name, e.value)):
-            self._try(entry_point, unique=names[entry_point.name] == 1)
+            self._try(entry_point)
 
-    def _try(self, entry_point: importlib.metadata.EntryPoint, unique: bool) -> None:
+    def handle(self, owner: Owner) -> str:
+        """What the environment calls just this plugin: where two have one name, their distributions tell them apart."""
+        return owner.name if self._entry_points[owner.name] < 2 else owner.distribution
+
+    def _try(self, entry_point: importlib.metadata.EntryPoint) -> None:
         dist = entry_point.dist
         owner = Owner(entry_point.name, dist.name if dist else "unknown", dist.version if dist else "?")
         if not _allowed(owner):
             self._record(Record(owner, "disabled", "left out by the environment"))
             return
+        failure: BaseException | None = None
+        start, had_torch = time.perf_counter(), "torch" in sys.modules
         try:
             _check_core_version(dist)
             self.add(entry_point.load(), owner)
         except (Exception, SystemExit) as error:
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            self._record(Record(owner, "broken", reason))
-            # Where two plugins have one name, only the distribution tells them apart.
-            name = owner.name if unique else owner.distribution
+            failure = error
+        seconds, imported_torch = time.perf_counter() - start, "torch" in sys.modules and not had_torch
+        reason = " ".join(f"{type(failure).__name__}: {failure}".split()) if failure else ""
+        self._record(Record(owner, "broken" if failure else "ok", reason, seconds, imported_torch))
+        if failure:
             message = (
                 f"{owner} is broken and was skipped: {reason}. Mend, update or uninstall it"
-                f" (pip install -U {owner.distribution}), or set CONVZOO_DISABLE={name} to silence this."
+                f" (pip install -U {owner.distribution}), or set CONVZOO_DISABLE={self.handle(owner)} to silence this."
             )
             if os.environ.get("CONVZOO_STRICT") == "1":
-                raise PluginError(message) from error
+                raise PluginError(message) from failure
             warnings.warn(message, PluginWarning, stacklevel=2)
 
 
 def _first_party(entry_point: importlib.metadata.EntryPoint) -> bool:
-    return entry_point.dist is not None and entry_point.dist.name in set(catalogue().values())
+    return entry_point.dist is not None and normalized(entry_point.dist.name) in first_party()
 
 
 def _allowed(owner: Owner) -> bool:
@@ -154,8 +182,7 @@ def _allowed(owner: Owner) -> bool:
 
 
 def _names(text: str) -> set[str]:
-    """Names as packaging compares them: whatever their case, and with '-', '_' and '.' alike."""
-    return {re.sub(r"[-_.]+", "-", name.strip()).lower() for name in text.split(",") if name.strip()}
+    return {normalized(name.strip()) for name in text.split(",") if name.strip()}
 
 
 def core_version() -> str:
@@ -240,6 +267,7 @@ def register(*contributions: Component | Model, plugin: str = "session") -> None
     run twice.
 
     Raises:
-        PluginError: a contribution is not a Component or Model, or its name is taken; nothing is changed then.
+        PluginError: a contribution is not a Component or Model, or its name is given twice or first-party; nothing is
+            changed then.
     """
     plugins().register(contributions, plugin)

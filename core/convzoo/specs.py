@@ -19,6 +19,8 @@ from convzoo.errors import SpecError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 """What models and components may be called."""
+QUALIFIED = re.compile(rf"(?:{NAME.pattern}/)?{NAME.pattern}")
+"""What a Ref may say: a name, or ``plugin/name``, for names that several plugins contribute."""
 NAME_RULE = "a name has letters, digits, '_', '-' and '.', and starts with a letter or digit"
 
 
@@ -74,14 +76,14 @@ NO_OPTIONS = Options()
 
 @dataclass(frozen=True)
 class Ref:
-    """A component's name with options. Its kind is the place it is used in."""
+    """A component's name, or ``plugin/name``, with options. Its kind is the place it is used in."""
 
     name: str
     options: Options = NO_OPTIONS
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
-            raise SpecError(f"a component is referred to by its name, got {self.name!r}")
+        if not isinstance(self.name, str) or not QUALIFIED.fullmatch(self.name):
+            raise SpecError(f"a component is referred to by its name, or plugin/name, got {self.name!r}")
         object.__setattr__(self, "options", _options(self.options))
 
     def with_options(self, **options: Any) -> Ref:
@@ -106,7 +108,7 @@ class Ref:
         Raises:
             SpecError: ``text`` is not of that form.
         """
-        if NAME.fullmatch(text.strip()):
+        if QUALIFIED.fullmatch(text.strip()):
             return cls(text.strip())
         value = _literal(text)
         if not isinstance(value, Ref):
@@ -128,11 +130,11 @@ def parse_value(text: str) -> Any:
 
 
 _QUOTED = re.compile(r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""")
-_CALLED = re.compile(r"(?<![\w.-])([A-Za-z0-9][\w.-]*)\(")
+_CALLED = re.compile(rf"(?<![\w./-])({QUALIFIED.pattern})\(")
 
 
 def _literal(text: str) -> Any:
-    """A Python literal in which ``name(option=value)`` stands for a Ref, and a bare word for itself."""
+    """A Python literal in which ``name(option=value)`` is a Ref, and a bare word or ``plugin/name`` a string."""
 
     def convert(node: ast.expr) -> Any:
         if isinstance(node, ast.Call):
@@ -142,6 +144,9 @@ def _literal(text: str) -> Any:
             return Ref(convert(node.args[0]), Options({str(k.arg): convert(k.value) for k in node.keywords}))
         if isinstance(node, ast.Tuple):
             return tuple(map(convert, node.elts))
+        match node:
+            case ast.BinOp(ast.Name(plugin), ast.Div(), ast.Name(name)):
+                return f"{plugin}/{name}"
         return node.id if isinstance(node, ast.Name) else ast.literal_eval(node)
 
     # Names may have signs that Python's have not, so each is quoted, as the one argument of a call.
@@ -289,6 +294,12 @@ class Model:
             self if changed == self else dataclasses.replace(changed, params=None, macs=None, references=(), aliases=())
         )
 
+    def mapped(self, change: Callable[[str, Ref], Ref]) -> dict[str, Any]:
+        """The fields that hold parts, with ``change(kind, part)`` in place of each part."""
+        fields: dict[str, Any] = {field: change(field, getattr(self, field)) for field in REF_FIELDS}
+        stages = (Stage(tuple(change("block", layer) for layer in s.layers), s.stride) for s in self.stages)
+        return {**fields, "stages": tuple(stages)}
+
     def reference(self, library: str = "timm") -> Reference | None:
         """The model of ``library`` that this one must equal, or None."""
         return next((r for r in self.references if r.library == library), None)
@@ -361,12 +372,14 @@ class Component:
         name: what a :class:`Ref` calls it.
         target: ``"module:attribute"``, or the class or function itself.
         summary: one line for listings.
+        example: options to build it with in checks and listings, where some option has no default.
     """
 
     kind: str
     name: str
     target: str | Callable[..., Any]
     summary: str = ""
+    example: Mapping[str, Any] = NO_OPTIONS
 
     def __post_init__(self) -> None:
         for field in ("kind", "name"):
@@ -379,6 +392,7 @@ class Component:
                 raise SpecError(f"{self.kind} {self.name!r}: target {self.target!r} should read 'module:attribute'")
         elif not callable(self.target):
             raise SpecError(f"{self.kind} {self.name!r}: target must be 'module:attribute' or a callable")
+        object.__setattr__(self, "example", _options(self.example))
 
     def load(self) -> Callable[..., Any]:
         """Import the code.

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import Counter
+from collections.abc import Iterator
 
-from convzoo.api import list_models, model_info
+from convzoo.api import ModelInfo, model_info
 from convzoo.cli.tables import billions, millions, table
 from convzoo.errors import OptionError, did_you_mean
-from convzoo.plugins import plugins, registry
+from convzoo.plugins import Plugins, plugins, registry
 from convzoo.specs import Model, parse_value
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the three commands."""
     parser = commands.add_parser("list", help="list models", description="List the models that are installed.")
+    parser.epilog = "A GLOB with a slash is of PLUGIN/NAME: 'mine/*'."
     parser.add_argument("words", nargs="*", metavar="GLOB", help="only names that match one of them")
     parser.add_argument("--plugin", help="only what this plugin contributed")
     parser.add_argument("--family", help="only this family")
@@ -48,31 +51,31 @@ def run_list(options: argparse.Namespace) -> int:
         if (asked := getattr(options, what)) and asked not in choices:
             known = f"{did_you_mean(asked, choices)} Known are {', '.join(sorted(choices))}."
             raise OptionError(f"There are no models of {what} {asked!r}.{known}")
-    chosen = entries.matching(options.words or ["*"])
-    fitting = set(list_models(plugin=options.plugin, family=options.family, aliases=True))
-    names = [name for name in chosen if name in fitting]
+    infos = [
+        info
+        for info in map(model_info, entries.matching(options.words or ["*"]))
+        if options.plugin in (None, info.plugin.name) and options.family in (None, info.spec.family)
+    ]
     if options.json:
-        print(json.dumps([_summary(name) for name in names], indent=2))
+        print(json.dumps([_summary(info) for info in infos], indent=2))
         return 0
     rows = []
-    for name in names:
-        info = model_info(name)
+    for info in infos:
         spec = info.spec
         aliases = ", ".join(alias.name for alias in spec.aliases)
         counts = millions(spec.params), billions(spec.macs)
-        rows.append([name, spec.family, info.plugin.name, *counts, str(spec.input_size), aliases])
+        rows.append([info.name, spec.family, info.plugin.name, *counts, str(spec.input_size), aliases])
     header = ["model", "family", "plugin", "parameters", "MACs", "px", "also called"]
     print(table(header, rows, right=("parameters", "MACs", "px")))
-    print(f"\n{len(names)} models; parameters and MACs on one image of the given size")
+    print(f"\n{len(infos)} models; parameters and MACs on one image of the given size")
     return 0
 
 
-def _summary(name: str) -> dict[str, object]:
-    info = model_info(name)
+def _summary(info: ModelInfo) -> dict[str, object]:
     spec = info.spec
     reference = spec.reference("timm")
     return {
-        "name": name,
+        "name": info.name,
         "family": spec.family,
         "plugin": info.plugin.name,
         "params": spec.params,
@@ -97,7 +100,7 @@ def run_show(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(spec.to_dict(), indent=2))
         return 0
-    title = f"{info.name}, of {spec.name}" if info.name != spec.name else spec.name
+    title = f"{info.name}, of {spec.name}" if info.name.rpartition("/")[2] != spec.name else info.name
     print(f"{title}: {spec.family}, {info.plugin}")
     facts = {"paper": spec.paper, "input": f"{spec.in_chans} x {spec.input_size} x {spec.input_size} ({spec.dataset})"}
     facts["parameters"] = f"{spec.params:,}" if spec.params else ""
@@ -150,29 +153,52 @@ def _built(spec: Model) -> str:
     return table(header, rows, right=("stride", "output", "parameters", "MACs"))
 
 
+SLOW = 1.0
+"""Seconds from which a plugin is said to be slow."""
+
+
 def run_plugins(options: argparse.Namespace) -> int:
     """``convzoo plugins``."""
     found = plugins()
-    rows = []
-    for record in found.records.values():
-        owner = record.owner
-        models = sum(entry.owner == owner for entry in found.registry.models().values())
-        components = sum(o == owner for _, o in found.registry.components())
-        rows.append(
-            {
-                "plugin": owner.name,
-                "distribution": owner.distribution,
-                "version": owner.version,
-                "status": record.status,
-                "models": models,
-                "components": components,
-                "error": record.error,
-            }
-        )
+    models = Counter(entry.owner for entry in found.registry.models().values())
+    components = Counter(owner for _, owner in found.registry.components())
+    rows = [
+        {
+            "plugin": record.owner.name,
+            "distribution": record.owner.distribution,
+            "version": record.owner.version,
+            "status": record.status,
+            "models": models[record.owner],
+            "components": components[record.owner],
+            "seconds": round(record.seconds, 1),
+            "imported_torch": record.imported_torch,
+            "error": record.error,
+        }
+        for record in found.records.values()
+    ]
     if options.json:
         print(json.dumps(rows, indent=2))
         return 0
-    print(table([*rows[0]], [[str(value) for value in row.values()] for row in rows], right=("models", "components")))
-    if any(row["status"] == "broken" for row in rows):
-        print("\nCONVZOO_DISABLE=name,... leaves plugins out.")
+    header = [key for key in rows[0] if key not in ("imported_torch", "error")]  # which are told beneath
+    cells = [[str(row[key]) for key in header] for row in rows]
+    print(table(header, cells, right=("models", "components", "seconds")))
+    for note in _notes(found):
+        print(f"\n{note}")
     return 0
+
+
+def _notes(found: Plugins) -> Iterator[str]:
+    """What is to be said of plugins beneath their table, and what to do about it."""
+    for record in found.records.values():
+        disable = f"CONVZOO_DISABLE={found.handle(record.owner)}"
+        if record.status == "broken":
+            yield f"{record.owner} is broken: {record.error}. Mend, update or uninstall it, or leave it out: {disable}."
+        ways = [f"took {record.seconds:.1f} s"] * (record.seconds > SLOW) + ["imported torch"] * record.imported_torch
+        if ways:
+            yield (
+                f"{record.owner} {' and '.join(ways)} on loading, so that every listing is slow. Import torch, and what"
+                f" else is slow, only in the modules that its targets name, or leave it out: {disable}."
+            )
+    if any(record.status == "disabled" for record in found.records.values()):
+        yield "Disabled are those that CONVZOO_DISABLE names, or CONVZOO_PLUGINS does not."
+    yield from found.registry.ambiguities()

@@ -17,7 +17,8 @@ from convzoo.builtin.blocks import ResidualBlock
 from convzoo.builtin.heads import Classifier
 from convzoo.counting import count
 from convzoo.layers import DropPath
-from convzoo.plugins import plugins, registry
+from convzoo.plugins import registry
+from convzoo.registry import Owner
 from convzoo_shake_shake.blocks import MixedBlock, ShakeShake, ShakeShakeBottleneck
 from convzoo_shake_shake.ends import ActivatedClassifier, linear_stem
 from convzoo_shake_shake.mixing import Mix, mix
@@ -61,12 +62,13 @@ class Gate(nn.Module):
 @pytest.fixture
 def gate() -> Iterator[None]:
     """An attention ``se`` of the same size stands in where the plugin that has it is not installed."""
+    stand_in = Owner("attention", "convzoo-attention", "0")
     missing = "se" not in {component.name for component, _ in registry().components("attention")}
     if missing:
-        convzoo.register(Component("attention", "se", Gate), plugin="test_shake_shake")
+        registry().add(stand_in, [Component("attention", "se", Gate)])
     yield
     if missing:
-        plugins().remove("test_shake_shake")
+        registry().remove(stand_in)
 
 
 def images(channels: int = 16, size: tuple[int, int] = (7, 6), batch: int = 3) -> torch.Tensor:
