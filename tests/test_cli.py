@@ -158,8 +158,10 @@ def built_counts(text: str) -> list[tuple[int, int]]:
 
 @pytest.mark.parametrize("name", ["resnet18", "resnest50", "resnest50d", "seresnet50", "resnext50_32x4d", "resnet20"])
 def test_show_build_adds_up_to_the_pinned_counts(capsys: Capture, name: str) -> None:
-    counts = built_counts(run(capsys, "show", name, "--build"))
+    out = run(capsys, "show", name, "--build")
+    counts = built_counts(out)
     spec = convzoo.model_info(name).spec
+    assert re.search(rf"^total +{spec.params:,} +{spec.macs:,}$", out, re.MULTILINE)
     assert len(counts) == len(spec.stages) + 2
     assert tuple(map(sum, zip(*counts, strict=True))) == (spec.params, spec.macs)
 

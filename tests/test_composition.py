@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import convzoo
 from convzoo import Component, Model, Ref, Stage, parts, ref
 from convzoo.builtin.blocks import ResidualBlock
+from convzoo.builtin.norms import InstanceNorm
 from convzoo.layers import ConvNormAct, DropPath
 from convzoo.model import ConvNet
 from convzoo.parity import jitter_norms, load_images, silent_weights
@@ -269,7 +270,7 @@ def of_batch_norms_and_relus(variant: str) -> tuple[int, int]:
 def test_the_norm_reaches_every_layer_that_has_one(variant: str, norm: str) -> None:
     model = convzoo.create_model(variant, norm=ref(norm, **NORM_OPTIONS.get(norm, {})), device="meta")
     wanted = {norm_type(norm)} - {nn.Identity}
-    if nn.InstanceNorm2d in wanted:  # which a pooled vector cannot have
+    if InstanceNorm in wanted:  # which a pooled vector cannot have
         wanted.add(nn.GroupNorm)
     others = {norm_type(name) for name in names("norm")} - {*wanted, nn.Identity}
     assert [name for name, m in model.named_modules() if type(m) in others] == []
@@ -304,7 +305,7 @@ def test_the_norm_and_activation_of_one_part_hold_within_it_and_nowhere_else() -
     slot = convzoo.create_model(spec("basic", attention=ref("cbam", **own)), device="meta")
     for each in layers_of(slot):
         kinds = [type(m) for m in each.branch.attention.modules()]
-        assert (kinds.count(nn.SiLU), kinds.count(nn.InstanceNorm2d)) == (1, 1)
+        assert (kinds.count(nn.SiLU), kinds.count(InstanceNorm)) == (1, 1)
         assert (count_of(each, nn.BatchNorm2d) >= 2, count_of(each, nn.ReLU)) == (True, 2)
 
 

@@ -40,7 +40,8 @@ def convzoo_contribute() -> Iterable[Component | Model | Pattern]:  # type: igno
     shortcut ``in_channels, out_channels, *, stride,     module that maps a block's input onto its output's shape
              dilation, first_dilation``
     norm     ``channels``                                module that keeps the shape
-    act      nothing                                     module that keeps the shape
+    act      nothing                                     module that keeps the shape; it may work in place, so it is
+                                                         given only what nobody else reads
     init     ``model``                                   iterable of ``(tensor, fill)``: how tensors start whose part
                                                          left them at torch's default
     ======== =========================================== ====================================================

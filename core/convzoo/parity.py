@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -208,23 +208,42 @@ def jitter_norms(model: nn.Module) -> None:
                         buffer.uniform_(0.5, 1.5)
 
 
-def silent_weights(model: nn.Module, images: torch.Tensor) -> list[str]:
+def jitter(model: nn.Module) -> None:
+    """Move the norms, and whatever else starts as a constant, such as a bias or the scale of a branch, away from it.
+
+    Fresh networks hide much behind such constants: a branch whose last scale is 0 can compute anything.
+    """
+    jitter_norms(model)
+    parameters = {id(parameter) for parameter in model.parameters()}
+    with torch.no_grad():
+        for tensor in model.state_dict(keep_vars=True).values():
+            # A buffer that is one number is a setting, not a weight.
+            weight = tensor.is_floating_point() and (tensor.numel() > 1 or id(tensor) in parameters)
+            if weight and (tensor == tensor.flatten()[:1]).all():
+                tensor.add_(torch.randn_like(tensor), alpha=0.1)
+
+
+def silent_weights(model: nn.Module, images: torch.Tensor, among: Container[str] | None = None) -> list[str]:
     """Tensors of the state dict that can be changed without changing the eval output: of a sound network, none.
 
     Args:
         model: in any mode; its norms should be jittered. It is put into eval mode, and its weights come back as they
             were.
         images: a batch for it.
+        among: only these are tried; all by default.
     """
     model.eval()
     silent = []
     with torch.no_grad():
         before = model(images)
         for name, tensor in model.state_dict().items():
-            if name.endswith(COUNTER):
+            if name.endswith(COUNTER) or (among is not None and name not in among):
                 continue
             saved = tensor.clone()
-            tensor.mul_(1.5).add_(0.1)
+            if tensor.is_floating_point():
+                tensor.mul_(1.5).add_(0.1)
+            else:  # a mask or an index
+                tensor.copy_(~tensor if tensor.dtype == torch.bool else tensor.flip(-1))
             if torch.equal(model(images), before):
                 silent.append(name)
             tensor.copy_(saved)
@@ -300,18 +319,18 @@ def _compare_state(ours: ConvNet, theirs: nn.Module, result: Comparison) -> None
         raise OptionError(
             f"{result.name}: the key map gives {sorted(set(back) ^ set(state))[:8]}, of which the reference differs"
         )
-    result.differences["state dict"] = _largest({key: (back[key], state[key]) for key in state})
+    result.differences["state dict"] = largest_difference({key: (back[key], state[key]) for key in state})
 
 
 def _compare_eval(ours: ConvNet, theirs: nn.Module, images: torch.Tensor, result: Comparison) -> None:
     ours.eval(), theirs.eval()
     with torch.no_grad():
-        result.differences["eval"] = _largest({"output": (ours(images), theirs(images))})
+        result.differences["eval"] = largest_difference({"output": (ours(images), theirs(images))})
         if result.library == "timm":
             dialect: Any = theirs
             maps = ours.forward_features(images), dialect.forward_features(images)
             heads = ours.forward_head(maps[0], pre_logits=True), dialect.forward_head(maps[1], pre_logits=True)
-            result.differences["forward_features"] = _largest({"map": maps, "pre_logits": heads})
+            result.differences["forward_features"] = largest_difference({"map": maps, "pre_logits": heads})
 
 
 def _compare_features(
@@ -337,7 +356,7 @@ def _compare_features(
         mine, yours = getattr(levels.feature_info, what)(), getattr(cut.feature_info, what)()
         if mine != yours:
             raise OptionError(f"{result.name}: feature levels have {what} {mine}, the reference's have {yours}")
-    result.differences["features"] = _largest({f"level {i}": pair for i, pair in enumerate(pairs)})
+    result.differences["features"] = largest_difference({f"level {i}": pair for i, pair in enumerate(pairs)})
 
 
 def _compare_training(
@@ -351,7 +370,7 @@ def _compare_training(
         weights = torch.linspace(-1, 1, output.numel(), device=output.device).view_as(output)
         (output.float() * weights).sum().backward()
         outputs.append(output.detach())
-    result.differences["train"] = _largest({"output": (outputs[0], outputs[1])})
+    result.differences["train"] = largest_difference({"output": (outputs[0], outputs[1])})
     names = key_map(ours)
     theirs_by_name = dict(theirs.named_parameters())
     pairs: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
@@ -363,14 +382,19 @@ def _compare_training(
     # A gradient that is 0 but for rounding, as a bias's before a batch norm, is measured by the largest of all.
     scale = max(float(yours.abs().max()) for _, yours in pairs.values())
     if gradients:
-        result.differences["gradients"] = _largest(pairs, floor=1e-4 * scale)
+        result.differences["gradients"] = largest_difference(pairs, floor=1e-4 * scale)
     buffers = dict(theirs.named_buffers())
-    result.differences["statistics"] = _largest(
+    result.differences["statistics"] = largest_difference(
         {name: (b, buffers[names[name]]) for name, b in ours.named_buffers()} or {"none": (images, images)}
     )
 
 
-def _largest(pairs: Mapping[str, Sequence[torch.Tensor]], floor: float = 0.0) -> Difference:
+def largest_difference(pairs: Mapping[str, Sequence[torch.Tensor]], floor: float = 0.0) -> Difference:
+    """The largest difference of ``name: (ours, theirs)``, relative to theirs, whose scale is at least ``floor``.
+
+    Raises:
+        OptionError: shapes differ.
+    """
     worst = Difference(0.0, 0.0)
     for name, (mine, theirs) in pairs.items():
         if mine.shape != theirs.shape:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 from convzoo.errors import OptionError
@@ -27,12 +28,31 @@ def group(channels: int, *, groups: int = 32, eps: float = 1e-5) -> nn.Module:
 
 def instance(channels: int, *, eps: float = 1e-5) -> nn.Module:
     """Instance normalisation with scale and shift (Ulyanov et al., 2016)."""
-    return nn.InstanceNorm2d(channels, eps, affine=True)
+    return InstanceNorm(channels, eps, affine=True)
+
+
+class InstanceNorm(nn.InstanceNorm2d):
+    """torch's, without running statistics, and in the memory format of its input, which torch's loses."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        variance, mean = torch.var_mean(x, (2, 3), correction=0, keepdim=True)
+        scale = self.weight.view(-1, 1, 1) * (variance + self.eps).rsqrt()
+        return (x - mean) * scale + self.bias.view(-1, 1, 1)
 
 
 def none(channels: int) -> nn.Module:
     """No normalisation."""
     return nn.Identity()
+
+
+def no_act() -> nn.Module:
+    """No activation."""
+    return nn.Identity()
+
+
+def prelu(*, num_parameters: int = 1, init: float = 0.25) -> nn.Module:
+    """ReLU with a learned slope for negative values, one for all channels or one for each (He et al., ICCV 2015)."""
+    return nn.PReLU(num_parameters, init)
 
 
 def relu() -> nn.Module:

@@ -36,8 +36,8 @@ COMPONENTS = (
     Component("act", "silu", "torch.nn:SiLU", "SiLU, or swish"),
     Component("act", "mish", "torch.nn:Mish", "Mish"),
     Component("act", "hardswish", "torch.nn:Hardswish", "hard swish"),
-    Component("act", "none", "torch.nn:Identity", "no activation"),
-    Component("act", "prelu", "torch.nn:PReLU", "ReLU with a learned slope"),
+    Component("act", "none", "convzoo.builtin.norms:no_act", "no activation"),
+    Component("act", "prelu", "convzoo.builtin.norms:prelu", "ReLU with a learned slope"),
     Component("init", "default", "convzoo.builtin.inits:default", "torch's own"),
     Component("init", "kaiming", "convzoo.builtin.inits:kaiming", "Kaiming normal or uniform, by fan"),
 )

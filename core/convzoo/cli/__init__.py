@@ -1,4 +1,4 @@
-"""The command line: ``convzoo list``, ``show``, ``plugins`` and ``parity``."""
+"""The command line: ``convzoo list``, ``show``, ``plugins``, ``new``, ``check`` and ``parity``."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     listing.add_commands(commands)
+    _add_new(commands)
+    _add_check(commands)
     _add_parity(commands)
     options, rest = parser.parse_known_args(arguments)
     if rest:  # argparse takes no positionals behind a flag
@@ -38,6 +40,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         print(f"convzoo {options.command}: {error}", file=sys.stderr)
         return 2
+
+
+def _add_new(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "new",
+        help="start a plugin of your own",
+        description="Write a package with one part, worked out as an example: installable, tested, yours to change.",
+        epilog="Example: convzoo new my-block --kind attention",
+    )
+    parser.add_argument("name", metavar="NAME", help="of the plugin, its folder and its part, such as my-block")
+    parser.add_argument("--kind", required=True, choices=("attention", "block", "conv", "stem"), help="of the part")
+    parser.add_argument("--into", default=".", metavar="DIR", help="where the folder NAME is made; default: here")
+
+    def run(options: argparse.Namespace) -> int:
+        from convzoo.cli import new
+
+        return new.run(options)
+
+    parser.set_defaults(run=run)
+
+
+def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "check",
+        help="examine what a plugin contributes",
+        description="Examine whether everything that a plugin contributes keeps the promises of its kind.",
+        epilog="Exits with 1 when something does not. The same checks are tests: see convzoo.testing.conformance.",
+    )
+    parser.add_argument("plugin", metavar="PLUGIN", help="its name, as `convzoo plugins` shows it")
+    parser.add_argument("words", nargs="*", metavar="WORD", help="only checks with all of these in their name")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+    def run(options: argparse.Namespace) -> int:
+        from convzoo.cli import check  # imports torch
+
+        return check.run(options)
+
+    parser.set_defaults(run=run)
 
 
 def _add_parity(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -144,11 +144,13 @@ def _built(spec: Model) -> str:
     from convzoo.inspection import inspect_stages
 
     rows = []
-    measured = {row.name: row for row in inspect_stages(spec)}
+    costs = inspect_stages(spec)
+    measured = {row.name: row for row in costs}
     for name, stride, count, parts in _lines(spec):
         row = measured.pop(name, None)
         cells = [" x ".join(map(str, row.output)), f"{row.params:,}", f"{row.macs:,}"] if row else ["", "", ""]
         rows.append([name, stride, count, parts, *cells])
+    rows.append(["total", "", "", "", "", f"{sum(c.params for c in costs):,}", f"{sum(c.macs for c in costs):,}"])
     header = ["", "stride", "", "parts", "output", "parameters", "MACs"]
     return table(header, rows, right=("stride", "output", "parameters", "MACs"))
 

@@ -11,18 +11,12 @@ from convzoo.specs import require_rate
 
 
 def bare_shortcut(
-    in_channels: int,
-    out_channels: int,
-    *,
-    stride: int = 1,
-    dilation: int = 1,
-    first_dilation: int = 1,
-    norm: Maker = nn.BatchNorm2d,
+    in_channels: int, out_channels: int, *, stride: int = 1, dilation: int = 1, first_dilation: int = 1
 ) -> nn.Module:
     """A strided 1x1 convolution alone: what it is given has been through a norm, and so will what it gives.
 
-    ``(N, in_channels, H, W)`` to ``(N, out_channels, ceil(H / stride), ceil(W / stride))``. Dilations and ``norm`` are
-    accepted, as by every shortcut, and mean nothing to it.
+    ``(N, in_channels, H, W)`` to ``(N, out_channels, ceil(H / stride), ceil(W / stride))``. Dilations are
+    accepted, and mean nothing to single pixels.
     """
     return conv2d(in_channels, out_channels, 1, stride=stride)
 
@@ -87,7 +81,12 @@ class Preactivation(nn.Module):
             attention=attention(planes) if attention else None,
             drop_path=drop_path(drop_path_rate),
         )
-        self.shortcut = shortcut_path(shortcut, in_channels, planes, stride, dilation, first_dilation, norm)
+
+        def bare(channels: int, out_channels: int, *, norm: Maker, **geometry: int) -> nn.Module:
+            return bare_shortcut(channels, out_channels, **geometry)
+
+        path = bare if shortcut is bare_shortcut else shortcut
+        self.shortcut = shortcut_path(path, in_channels, planes, stride, dilation, first_dilation, norm)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         h = self.first(x)

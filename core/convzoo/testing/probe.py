@@ -1,0 +1,196 @@
+"""A component under examination: built as the builder and the blocks build it, and fed as they feed it."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from convzoo import parts
+from convzoo.errors import OptionError, PluginError
+from convzoo.layers import Position
+from convzoo.parity import jitter
+from convzoo.registry import Owner, Registry
+from convzoo.specs import Component, Options, Ref
+from convzoo.testing.promises import CheckFailed
+
+CHANNELS = 64
+CLASSES = 10
+SIZE = 9
+BATCH = 4
+
+
+@dataclass(frozen=True)
+class Case:
+    """A part in one geometry: ``make()`` builds it, on a feature map that may not be square."""
+
+    name: str
+    make: Callable[..., Any]
+
+
+class Probe:
+    """Builds one component, in every geometry that it takes, and makes inputs for it."""
+
+    def __init__(self, registry: Registry, component: Component, owner: Owner) -> None:
+        self.registry = registry
+        self.component = component
+        self.owner = owner
+        self.kind = component.kind
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.component.name!r}"
+
+    @functools.cached_property
+    def part(self) -> parts.Part:
+        """The component with its signature read."""
+        try:
+            return parts.read(self.component, self.owner)
+        except PluginError as error:
+            raise CheckFailed(
+                str(error),
+                means="whoever uses it gets this error",
+                mend='let target be "module:attribute" of a module that imports, or install what that needs',
+            ) from error
+
+    @functools.cached_property
+    def ref(self) -> Ref:
+        """The component with the options of its ``example``, or of a layer of a model that has it."""
+        name = self.registry.name_of(self.component, self.owner)
+        if self.component.example:
+            return Ref(name, Options(self.component.example))
+        needed = [option for option in self.part.options if self._required(option)]
+        if not needed:
+            return Ref(name)
+        for entry in self.registry.models().values():
+            for stage in entry.spec.stages:
+                for layer in stage.layers:
+                    if self.kind == "block" and self.registry.component("block", layer.name)[0] == self.component:
+                        return layer
+        raise CheckFailed(
+            f"{self} cannot be tried: {', '.join(needed)} have no default, and no model says how to set them",
+            means="neither checks nor readers can build one",
+            mend=f'give defaults, or an example: Component(..., example={{"{needed[0]}": ...}})',
+        )
+
+    def _required(self, option: str) -> bool:
+        parameter = self.part.signature.parameters[option]
+        return parameter.default is parameter.empty
+
+    def make(
+        self,
+        *,
+        seed: int = 0,
+        stride: int = 1,
+        dilation: int = 1,
+        groups: int = 1,
+        drop_path_rate: float = 0.0,
+        offers: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """A new part with its weights moved away from where all of them start alike.
+
+        Args:
+            seed: of its weights.
+            stride, dilation, groups, drop_path_rate: given to it as to a part of its kind.
+            offers: makers offered in place of batch norm and ReLU, by ``"norm"`` and ``"act"``.
+
+        Raises:
+            OptionError: the part refuses a geometry or an option.
+        """
+        shared: dict[str, Any] = {kind: parts.Factory(self.registry, kind, Ref(n), {}) for kind, n in SHARED.items()}
+        shared |= offers or {}
+        geometry = {"stride": stride, "dilation": dilation, "first_dilation": dilation}
+        offered = {**shared, "position": Position(0, 0, 0, 1)}
+        if self.kind == "block":
+            offered |= {"first_dilation": geometry.pop("first_dilation"), "drop_path_rate": drop_path_rate}
+        given = {
+            "conv": {**geometry, "groups": groups, **shared},
+            "block": geometry,
+            "shortcut": {**geometry, **shared},
+        }
+        arguments = {
+            "stem": (3,),
+            "head": (CHANNELS, CLASSES),
+            "conv": (CHANNELS, CHANNELS),
+            "shortcut": (CHANNELS, 2 * CHANNELS),
+            "act": (),
+        }.get(self.kind, (CHANNELS,))
+        factory = parts.Factory(self.registry, self.kind, self.ref, offered)
+        keywords = given.get(self.kind, {})
+        keywords.pop("first_dilation", None) if self.kind == "conv" else None
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            module = factory(*arguments, **keywords)
+            if not any(tensor.is_meta for tensor in module.state_dict().values()):
+                jitter(module)
+        return module
+
+    def cases(self) -> list[Case]:
+        """The geometries that the part does not refuse: as it stands, and with stride 2."""
+        found = [Case("stride 1", self.make)] if self.kind in STRIDED else [Case("default", self.make)]
+        if self.kind in STRIDED:
+            try:
+                with torch.device("meta"):
+                    self.make(stride=2)
+                found.append(Case("stride 2", functools.partial(self.make, stride=2)))
+            except OptionError:
+                pass
+        return found
+
+    def images(self, *, batch: int = BATCH, size: tuple[int, int] = (SIZE, SIZE - 2), seed: int = 1) -> torch.Tensor:
+        """``(batch, channels, *size)`` for the part; samples differ in contrast. Stems get larger images."""
+        channels = CHANNELS
+        if self.kind == "stem":  # of sizes that their strides do not divide
+            channels, size = 3, (size[0] * 4 + 1, size[1] * 4 - 2)
+        generator = torch.Generator().manual_seed(seed)
+        x = torch.randn(batch, channels, *size, generator=generator)
+        return x * torch.linspace(0.5, 2, batch).view(-1, 1, 1, 1)
+
+
+STRIDED = ("block", "conv", "shortcut")
+SHARED = {"norm": "batch", "act": "relu"}
+"""What the builder offers every part unless a model says otherwise."""
+
+
+def step(module: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """One forward and backward pass in training mode; gives the output, detached."""
+    module.train()
+    module.zero_grad(set_to_none=True)
+    out = module(images)
+    if out.requires_grad:
+        weights = torch.linspace(-1, 1, out.numel(), device=out.device).view_as(out)
+        (out * weights.to(out.dtype)).sum().backward()
+    return out.detach()
+
+
+def evaluated(module: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """The output in eval mode, without gradients."""
+    module.eval()
+    with torch.no_grad():
+        return module(images)
+
+
+def close(first: torch.Tensor, second: torch.Tensor, tolerance: float) -> bool:
+    """Whether two outputs have one shape, are finite, and differ by no more than ``tolerance`` of the largest value."""
+    if first.shape != second.shape or not (first.isfinite().all() and second.isfinite().all()):
+        return False
+    return difference(first, second) <= tolerance * max(float(second.abs().max()), 1e-3)
+
+
+def difference(first: torch.Tensor, second: torch.Tensor) -> float:
+    """The largest absolute difference; infinite where the shapes differ."""
+    return float((first.double() - second.double()).abs().max()) if first.shape == second.shape else float("inf")
+
+
+def state_of(module: nn.Module) -> dict[str, torch.Tensor]:
+    """A copy of the state dict."""
+    return copy.deepcopy({key: value.detach() for key, value in module.state_dict().items()})
+
+
+def changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> list[str]:
+    """Names whose tensors are not equal."""
+    return [key for key in before if key not in after or not torch.equal(before[key], after[key])]
