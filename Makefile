@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PLUGINS := $(sort $(wildcard plugins/*))
 WORKERS ?= 2
 
-.PHONY: help demo test test-all lint format catalogue clean
+.PHONY: help demo test test-all lint format catalogue reference clean
 help:
 	@echo "make demo       set up, then list the zoo, show a model, and compare a variant of each family with timm"
 	@echo "make test       set up, then run the tests"
@@ -13,6 +13,7 @@ help:
 	@echo "make lint       ruff and mypy"
 	@echo "make format     let ruff format and mend what it can"
 	@echo "make catalogue  write down again what each first-party distribution contributes"
+	@echo "make reference  write docs/reference.md again from the docstrings"
 	@echo "make clean      remove the virtual environment"
 
 # One call for all of them, so that pip takes the core from here.
@@ -48,6 +49,9 @@ format: $(VENV)/installed
 
 catalogue: $(VENV)/installed
 	$(BIN)/python -m convzoo.catalogue
+
+reference: $(VENV)/installed
+	$(BIN)/python docs/generate.py
 
 clean:
 	rm -rf $(VENV)

@@ -45,17 +45,26 @@ def test_plugin_readmes_run() -> None:
                 exec(compile(code, str(page), "exec"), namespace)
 
 
-@pytest.mark.parametrize("line", re.findall(r"^convzoo (?:list|show|plugins)\b.*?(?=\s+#|$)", README, re.MULTILINE))
-def test_commands_of_the_readme_run(line: str) -> None:
+@pytest.mark.parametrize(
+    "line", re.findall(r"^convzoo (?:list|show|plugins|new|check|parity)\b.*?(?=\s+#|$)", README, re.MULTILINE)
+)
+def test_commands_of_the_readme_run(line: str, tmp_path: Path) -> None:
     command = [
         sys.executable,
         "-c",
         "import sys; from convzoo.cli import main; sys.exit(main())",
         *shlex.split(line)[1:],
     ]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout
+
+
+def test_every_block_of_the_readme_is_run_or_is_the_set_up() -> None:
+    known = [language for language, _ in FENCE.findall(README)]
+    plain = [code.strip().split()[0] for language, code in FENCE.findall(README) if not language]
+    assert set(known) == {"python", ""}
+    assert plain == ["make", "variant", "convzoo"], "the set-up, what it prints, and the commands above"
 
 
 def test_every_variant_that_the_readme_names_exists() -> None:

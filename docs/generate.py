@@ -1,0 +1,142 @@
+"""Writes ``docs/reference.md`` from the docstrings: ``python docs/generate.py``."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from convzoo import hookspecs
+from convzoo.builtin import plugin as builtin
+from convzoo.specs import Component
+from convzoo.testing.promises import ANY, MAPS, MODULES, PROMISES
+
+PAGE = Path(__file__).parent / "reference.md"
+
+MODULE_NAMES = (
+    "convzoo",
+    "convzoo.testing",
+    "convzoo.lifecycle",
+    "convzoo.layers",
+    "convzoo.layouts",
+    "convzoo.model",
+    "convzoo.features",
+    "convzoo.weights",
+    "convzoo.counting",
+    "convzoo.parity",
+)
+"""What users and authors may rely on, in the order of the page."""
+
+ENVIRONMENT = """| variable | meaning |
+|---|---|
+| `CONVZOO_PLUGINS` | only the plugins named here are let in, separated by commas; empty: none |
+| `CONVZOO_DISABLE` | the plugins named here are kept out |
+| `CONVZOO_STRICT` | `1`: a broken plugin raises instead of being skipped |"""
+
+
+def public(module: ModuleType) -> dict[str, Any]:
+    """What a module offers: its ``__all__``, or the functions and classes that it defines."""
+    if hasattr(module, "__all__"):
+        return {name: getattr(module, name) for name in module.__all__}
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if not name.startswith("_")
+        and (inspect.isclass(value) or inspect.isfunction(value))
+        and value.__module__ == module.__name__
+    }
+
+
+def kinds() -> list[str]:
+    """The kinds of components, in the order in which the builtin plugin has them."""
+    return list(dict.fromkeys(c.kind for c in builtin.COMPONENTS if isinstance(c, Component)))
+
+
+def documented(text: str) -> str:
+    """A docstring as Markdown: cross-references as code, sections as lists."""
+    text = re.sub(r":\w+:`~?(?:[\w.]+\.)?(\w+)`", r"`\1`", inspect.cleandoc(text)).replace("``", "`")
+    lines: list[str] = []
+    section = False
+    for line in text.splitlines():
+        if re.fullmatch(r"(Args|Attributes|Raises|Returns):", line):
+            section = True
+            lines += ["", f"*{line.rstrip(':')}*", ""]
+        elif section and (match := re.match(r"    (\S[^:]*): (.*)", line)):
+            lines.append(f"- `{match[1]}`: {match[2]}")
+        elif section and line.startswith("    "):
+            lines.append(("  " if lines[-1].startswith(("- ", "  ")) else "") + line.strip())
+        else:
+            section = section and not line
+            lines.append(line)
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
+
+
+def signature(value: Any) -> str:
+    """Names and defaults, without types, which the text says."""
+    parameters = []
+    try:
+        found = inspect.signature(value).parameters.values()
+    except ValueError:
+        return ""
+    for parameter in found:
+        if parameter.name == "self":
+            continue
+        if parameter.kind is parameter.KEYWORD_ONLY and "*" not in parameters:
+            parameters.append("*")
+        default = parameter.default
+        shown = f"={getattr(default, '__name__', None) or repr(default)}" if default is not parameter.empty else ""
+        name = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "") + parameter.name
+        parameters.append(name + shown)
+    return f"({', '.join(parameters)})"
+
+
+def entry(name: str, value: Any) -> Iterator[str]:
+    """A heading and the docstring; of a class, those of its methods too."""
+    callable_ = callable(value) and not (inspect.isclass(value) and issubclass(value, (Exception, Warning)))
+    yield f"### `{name}{signature(value) if callable_ else ''}`"
+    if not (inspect.isclass(value) or inspect.isfunction(value)):
+        yield "The marker for a plugin's `convzoo_contribute`." if name == "hookimpl" else f"`{value}`"
+        return
+    yield documented(value.__doc__ or "")
+    if inspect.isclass(value):
+        for method, function in vars(value).items():
+            public = not method.startswith("_") and (inspect.isfunction(function) or isinstance(function, classmethod))
+            if public and function.__doc__ and method != "forward":
+                yield f"**`.{method}{signature(getattr(value, method))}`**  \n{documented(function.__doc__)}"
+
+
+def promises() -> Iterator[str]:
+    """The table of checks."""
+    yield "| check | of | promise |\n|---|---|---|"
+    names = {MODULES: "all kinds of modules", MAPS: "all of feature maps", (ANY,): "every component"}
+    for p in PROMISES:
+        yield f"| `{p.name}` | {names.get(p.binds, ', '.join(p.binds))} | {p.text} |"
+
+
+def page() -> str:
+    """The whole page."""
+    parts = ["# Reference", "Written from the docstrings by `make reference`."]
+    contents = ["The hook and the kinds", "Checks", *(f"`{name}`" for name in MODULE_NAMES), "Environment"]
+    parts.append(" · ".join(contents))
+    parts += ["## The hook and the kinds", "### `convzoo_contribute()`"]
+    text = inspect.cleandoc(hookspecs.convzoo_contribute.__doc__ or "")
+    table = re.search(r"^=+ .*^=+ =.*?$", text, re.MULTILINE | re.DOTALL)
+    assert table is not None
+    parts += [documented(text[: table.start()]), f"```\n{table[0]}\n```", documented(text[table.end() :])]
+    parts += ["## Checks", "What `convzoo check` and `convzoo.testing.conformance` examine.", "\n".join(promises())]
+    for name in MODULE_NAMES:
+        module = importlib.import_module(name)
+        parts += [f"## `{name}`", documented(module.__doc__ or "")]
+        for each, value in public(module).items():
+            parts += entry(each, value)
+    parts += ["## Environment", ENVIRONMENT]
+    return "\n\n".join(parts) + "\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
+    print(f"wrote {PAGE}")
