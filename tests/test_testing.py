@@ -140,6 +140,34 @@ class Headstrong(Attention):
         self.act = nn.ReLU()
 
 
+class Quiet(Attention):
+    """Sound, as long as nobody asks anything of it."""
+
+    def __init__(self, in_channels: int, *, stride: int = 1, **_: Any) -> None:
+        super().__init__(in_channels)
+        if stride > 1:
+            raise OptionError("no strides")
+        self.out_channels = in_channels
+
+
+@broken("uses_what_it_is_offered", "block")
+class Closed(Quiet):
+    def __init__(self, in_channels: int, *, attention: Callable[..., nn.Module] | None = None) -> None:
+        super().__init__(in_channels)
+
+
+@broken("uses_what_it_is_offered", "block")
+class Narrow(Quiet):
+    def __init__(self, in_channels: int, *, shortcut: Callable[..., nn.Module] = nn.Conv2d) -> None:
+        super().__init__(in_channels)
+
+
+@broken("uses_what_it_is_offered", "block")
+class Steady(Quiet):
+    def __init__(self, in_channels: int, *, drop_path_rate: float = 0.0) -> None:
+        super().__init__(in_channels)
+
+
 @broken("leaves_its_input_alone")
 class InPlace(Attention):
     def forward(self, x: torch.Tensor) -> torch.Tensor:

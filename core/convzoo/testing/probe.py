@@ -96,13 +96,14 @@ class Probe:
         Args:
             seed: of its weights.
             stride, dilation, groups, drop_path_rate: given to it as to a part of its kind.
-            offers: makers offered in place of batch norm and ReLU, by ``"norm"`` and ``"act"``.
+            offers: makers for ``norm``, ``act`` and slots, in place of batch norm, ReLU, and what a slot has.
 
         Raises:
             OptionError: the part refuses a geometry or an option.
         """
         shared: dict[str, Any] = {kind: parts.Factory(self.registry, kind, Ref(n), {}) for kind, n in SHARED.items()}
-        shared |= offers or {}
+        slots = dict(offers or {})
+        shared |= {kind: slots.pop(kind) for kind in SHARED if kind in slots}
         geometry = {"stride": stride, "dilation": dilation, "first_dilation": dilation}
         offered = {**shared, "position": Position(0, 0, 0, 1)}
         if self.kind == "block":
@@ -119,7 +120,7 @@ class Probe:
             "shortcut": (CHANNELS, 2 * CHANNELS),
             "act": (),
         }.get(self.kind, (CHANNELS,))
-        factory = parts.Factory(self.registry, self.kind, self.ref, offered)
+        factory = parts.Factory(self.registry, self.kind, self.ref.with_options(**slots), offered)
         keywords = given.get(self.kind, {})
         keywords.pop("first_dilation", None) if self.kind == "conv" else None
         with torch.random.fork_rng(devices=[]):

@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import inspect
 import math
+from collections.abc import Callable
 from unittest import mock
 
 import torch
 from torch import nn
 
+from convzoo.builtin.shortcuts import conv_shortcut
 from convzoo.errors import OptionError
+from convzoo.layers import ConvNormAct
 from convzoo.testing.probe import CLASSES, STRIDED, Probe, evaluated
 from convzoo.testing.promises import ANY, MODULES, CheckFailed, promise
 
@@ -123,12 +126,12 @@ def honours_groups_and_dilation(probe: Probe) -> None:
 
 @promise(*MODULES)
 def uses_what_it_is_offered(probe: Probe) -> None:
-    """Where it declares norm or act, it makes them with what it is given there."""
-    for name in ("norm", "act"):
-        if not probe.part.declares(name) or probe.kind == name or name in probe.ref.options:
+    """Where it declares norm, act, a slot or drop_path_rate, it makes use of what it is given there."""
+    for name, stand_in in _OFFERS.items():
+        if not probe.part.declares(name) or name in (probe.kind, *probe.ref.options):
             continue
-        maker = mock.Mock(side_effect=lambda *sizes: nn.Identity())
-        for stride in (1, 2):
+        maker = mock.Mock(side_effect=stand_in)
+        for stride in (1, 2):  # a shortcut is only asked for where the shape changes
             with contextlib.suppress(OptionError):
                 probe.make(stride=stride, offers={name: maker})
         if not maker.called:
@@ -137,6 +140,28 @@ def uses_what_it_is_offered(probe: Probe) -> None:
                 means=f"create_model(..., {name}=...) changes nothing in it, and says nothing",
                 mend=f"make every {name} with the callable that is given as {name}, or do not declare it",
             )
+    if probe.kind == "block" and probe.part.declares("drop_path_rate"):
+        outputs = []
+        for rate in (0.0, 0.9):
+            with torch.random.fork_rng(devices=[]), torch.no_grad():
+                torch.default_generator.manual_seed(0)
+                outputs.append(probe.make(drop_path_rate=rate).train()(probe.images(batch=8)))
+        if torch.equal(*outputs):
+            raise CheckFailed(
+                "it declares drop_path_rate, and drops nothing",
+                means="stochastic depth is asked for, and does nothing",
+                mend="put convzoo.layers.drop_path(drop_path_rate) at the end of the branch, or do not declare it",
+            )
+
+
+_OFFERS: dict[str, Callable[..., nn.Module]] = {
+    "norm": lambda *_, **__: nn.Identity(),
+    "act": lambda *_, **__: nn.Identity(),
+    "attention": lambda *_, **__: nn.Identity(),
+    "conv": ConvNormAct,
+    "shortcut": conv_shortcut,
+}
+"""What stands in for each, when it is only seen whether it is asked for."""
 
 
 def _channels(probe: Probe, module: nn.Module) -> int:
