@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from convzoo.errors import OptionError
+from convzoo.specs import require_rate
 
 Maker = Callable[..., nn.Module]
 """A callable that makes a module: what a slot, ``norm`` or ``act`` is given as."""
@@ -139,6 +140,19 @@ class DropPath(nn.Module):
 def drop_path(rate: float) -> nn.Module | None:
     """:class:`DropPath`, or None for a rate of 0."""
     return DropPath(rate) if rate > 0 else None
+
+
+def dropout(rate: float) -> nn.Module | None:
+    """``nn.Dropout``, or None for a rate of 0.
+
+    Raises:
+        OptionError: ``rate`` is not in [0, 1).
+    """
+    try:
+        require_rate("dropout", rate)
+    except ValueError as error:
+        raise OptionError(str(error)) from None
+    return nn.Dropout(rate) if rate else None
 
 
 def sequence(**modules: nn.Module | None) -> nn.Sequential:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from convzoo.errors import OptionError
+from convzoo import layers
 from convzoo.layers import Maker, conv2d, drop_path, require_positive, sequence
-from convzoo.specs import require_rate
 from convzoo_condensenet.learned_group import LearnedGroupConv
 
 
@@ -52,16 +51,12 @@ class CondenseLayer(nn.Module):
         super().__init__()
         require_positive("growth_rate", growth_rate)
         require_positive("bottleneck", bottleneck)
-        try:
-            require_rate("dropout", dropout)
-        except ValueError as error:
-            raise OptionError(str(error)) from None
         width = bottleneck * growth_rate
         self.out_channels = in_channels + growth_rate
         self.branch = sequence(
             norm1=norm(in_channels),
             act1=act(),
-            dropout1=nn.Dropout(dropout) if dropout else None,
+            dropout1=layers.dropout(dropout),
             conv1=LearnedGroupConv(in_channels, width, groups=groups_1x1, condense_factor=condense_factor),
             norm2=norm(width),
             act2=act(),

@@ -8,9 +8,9 @@ from typing import Literal
 import torch
 from torch import nn
 
+from convzoo import layers
 from convzoo.errors import OptionError
 from convzoo.layers import Maker, conv2d, drop_path, require_positive, sequence
-from convzoo.specs import require_rate
 
 
 class DenseLayer(nn.Module):
@@ -55,13 +55,13 @@ class DenseLayer(nn.Module):
             "norm1": norm(in_channels),
             "act1": act(),
             "conv1": conv2d(in_channels, width, 1) if width else new,
-            "dropout1": _dropout(dropout) if width and dropout_after == "every" else None,
+            "dropout1": layers.dropout(dropout) if width and dropout_after == "every" else None,
         }
         wide = {"norm2": norm(width), "act2": act(), "conv2": new} if width else {}
         self.branch = sequence(
             **narrow,
             **wide,
-            dropout2=_dropout(dropout),
+            dropout2=layers.dropout(dropout),
             attention=attention(growth_rate) if attention else None,
             drop_path=drop_path(drop_path_rate),
         )
@@ -112,11 +112,3 @@ class Transition(nn.Sequential):
             self.dropout = nn.Dropout(dropout)
         if stride > 1:
             self.pool = nn.AvgPool2d(stride, stride)
-
-
-def _dropout(rate: float) -> nn.Module | None:
-    try:
-        require_rate("dropout", rate)
-    except ValueError as error:
-        raise OptionError(str(error)) from None
-    return nn.Dropout(rate) if rate else None

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from convzoo import layers
 from convzoo.errors import OptionError
 from convzoo.layers import Maker, conv2d, drop_path, require_positive, sequence, shortcut_path
-from convzoo.specs import require_rate
 
 
 def bare_shortcut(
@@ -62,10 +62,6 @@ class Preactivation(nn.Module):
         require_positive("planes", planes)
         if not kernel_sizes:
             raise OptionError("kernel_sizes must name at least one convolution")
-        try:
-            require_rate("dropout", dropout)
-        except ValueError as error:
-            raise OptionError(str(error)) from None
         self.out_channels = planes
         modules: dict[str, nn.Module | None] = {
             "conv1": conv2d(in_channels, planes, kernel_sizes[0], stride=stride, dilation=first_dilation)
@@ -73,7 +69,7 @@ class Preactivation(nn.Module):
         for number, kernel_size in enumerate(kernel_sizes[1:], start=2):
             modules[f"norm{number}"] = norm(planes)
             modules[f"act{number}"] = act()
-            modules[f"dropout{number}"] = nn.Dropout(dropout) if dropout else None
+            modules[f"dropout{number}"] = layers.dropout(dropout)
             modules[f"conv{number}"] = conv2d(planes, planes, kernel_size, dilation=dilation)
         self.first = sequence(norm=norm(in_channels), act=act())
         self.branch = sequence(
