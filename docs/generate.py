@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,9 @@ from typing import Any
 
 from convzoo import hookspecs
 from convzoo.builtin import plugin as builtin
+from convzoo.parts import read
+from convzoo.plugins import registry
+from convzoo.registry import first_party, normalized
 from convzoo.specs import Component
 from convzoo.testing.promises import ANY, MAPS, MODULES, PROMISES
 
@@ -109,6 +114,44 @@ def entry(name: str, value: Any) -> Iterator[str]:
                 yield f"**`.{method}{signature(getattr(value, method))}`**  \n{documented(function.__doc__)}"
 
 
+def constants(module: ModuleType) -> Iterator[str]:
+    """What a module defines in capitals, or names as a type, with the string that follows it."""
+    body = ast.parse(inspect.getsource(module)).body
+    for node, after in itertools.pairwise(body):
+        match node, after:
+            case (
+                ast.Assign(targets=[ast.Name(name)]) | ast.AnnAssign(target=ast.Name(name)),
+                ast.Expr(ast.Constant(str(text))),
+            ) if not name.startswith("_"):
+                yield f"### `{name}`"
+                yield documented(text)
+
+
+def parts() -> Iterator[str]:
+    """Every first-party component by kind: those of the core with their texts, the plugins' with their summaries."""
+    found = [each for each in registry().components() if normalized(each[1].distribution) in first_party()]
+    for kind in dict.fromkeys([*kinds(), *(component.kind for component, _ in found)]):
+        yield f"### Kind `{kind}`"
+        rows = ["| name | plugin | what it is | options |", "|---|---|---|---|"]
+        texts = []
+        for component, owner in found:
+            if component.kind != kind:
+                continue
+            target = component.load()
+            part = read(component, owner)
+            shown = [
+                name
+                if (default := part.signature.parameters[name].default) is inspect.Parameter.empty
+                else f"{name}={getattr(default, '__name__', None) or repr(default)}"
+                for name in part.options
+            ]
+            rows.append(f"| `{component.name}` | {owner.name} | {component.summary} | `{', '.join(shown) or 'none'}` |")
+            if owner.name == "builtin" and target.__module__.startswith("convzoo"):
+                texts.append(f"**`{component.name}`**: {documented(target.__doc__ or '')}")
+        yield "\n".join(rows)
+        yield from texts
+
+
 def promises() -> Iterator[str]:
     """The table of checks."""
     yield "| check | of | promise |\n|---|---|---|"
@@ -117,26 +160,28 @@ def promises() -> Iterator[str]:
         yield f"| `{p.name}` | {names.get(p.binds, ', '.join(p.binds))} | {p.text} |"
 
 
-def page() -> str:
+def reference() -> str:
     """The whole page."""
-    parts = ["# Reference", "Written from the docstrings by `make reference`."]
-    contents = ["The hook and the kinds", "Checks", *(f"`{name}`" for name in MODULE_NAMES), "Environment"]
-    parts.append(" · ".join(contents))
-    parts += ["## The hook and the kinds", "### `convzoo_contribute()`"]
+    page = ["# Reference", "Written from the docstrings by `make reference`."]
+    contents = ["The hook and the kinds", "Checks", "Parts", *(f"`{name}`" for name in MODULE_NAMES), "Environment"]
+    page.append(" · ".join(contents))
+    page += ["## The hook and the kinds", "### `convzoo_contribute()`"]
     text = inspect.cleandoc(hookspecs.convzoo_contribute.__doc__ or "")
     table = re.search(r"^=+ .*^=+ =.*?$", text, re.MULTILINE | re.DOTALL)
     assert table is not None
-    parts += [documented(text[: table.start()]), f"```\n{table[0]}\n```", documented(text[table.end() :])]
-    parts += ["## Checks", "What `convzoo check` and `convzoo.testing.conformance` examine.", "\n".join(promises())]
+    page += [documented(text[: table.start()]), f"```\n{table[0]}\n```", documented(text[table.end() :])]
+    page += ["## Checks", "What `convzoo check` and `convzoo.testing.conformance` examine.", "\n".join(promises())]
+    page += ["## Parts", "What fits where, and the options of each with their defaults.", *parts()]
     for name in MODULE_NAMES:
         module = importlib.import_module(name)
-        parts += [f"## `{name}`", documented(module.__doc__ or "")]
+        page += [f"## `{name}`", documented(module.__doc__ or "")]
         for each, value in public(module).items():
-            parts += entry(each, value)
-    parts += ["## Environment", ENVIRONMENT]
-    return "\n\n".join(parts) + "\n"
+            page += entry(each, value)
+        page += constants(module)
+    page += ["## Environment", ENVIRONMENT]
+    return "\n\n".join(page) + "\n"
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
+    PAGE.write_text(reference(), encoding="utf-8")
     print(f"wrote {PAGE}")

@@ -444,3 +444,32 @@ def test_list_knows_aliases_and_names_the_closest_for_what_matches_nothing(capsy
 def test_names_may_stand_behind_a_flag(capsys: Capture) -> None:
     listed = json.loads(run(capsys, "list", "resnet18", "--json", "resnet34"))
     assert [model["name"] for model in listed] == ["resnet18", "resnet34"]
+
+
+def test_list_parts_has_every_component_of_a_kind_or_name(capsys: Capture) -> None:
+    components = registry().components()
+    out = run(capsys, "list", "--parts")
+    assert f"\n{len(components)} parts\n" in out
+    for component, owner in components:
+        assert re.search(rf"^{component.kind} +{component.name} +{owner.name} ", out, re.MULTILINE)
+    kinds = [part["kind"] for part in json.loads(run(capsys, "list", "--parts", "attention", "--json"))]
+    assert kinds == ["attention"] * len(registry().components("attention"))
+    assert [
+        p["name"] for p in json.loads(run(capsys, "list", "--parts", "stem/c*", "--json", "--plugin", "builtin"))
+    ] == [
+        "cifar",
+        "conv",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nothing*"], "no part fits nothing*"),
+        (["--plugin", "resnst"], "Did you mean 'resnest'"),
+        (["--family", "resnet"], "leave --family out"),
+    ],
+)
+def test_list_parts_refuses_what_is_not_there(capsys: Capture, words: list[str], said: str) -> None:
+    assert main(["list", "--parts", *words]) == 2
+    assert said in capsys.readouterr().err

@@ -77,7 +77,7 @@ def test_the_guide_begins_with_eight_lines() -> None:
 
 
 def test_the_reference_is_what_the_docstrings_say() -> None:
-    assert generator().page() == REFERENCE, "run `make reference`"
+    assert generator().reference() == REFERENCE, "run `make reference`"
 
 
 def test_every_hook_kind_and_check_has_an_entry() -> None:
@@ -89,6 +89,13 @@ def test_every_hook_kind_and_check_has_an_entry() -> None:
     table = REFERENCE.split("## Checks")[0]
     assert {kind for kind in kinds | {"attention"} if not re.search(rf"^{kind}\s", table, re.MULTILINE)} == set()
     assert [p.name for p in PROMISES if f"| `{p.name}` |" not in REFERENCE] == []
+
+
+def test_every_part_of_the_zoo_has_a_row_in_the_reference() -> None:
+    section = re.split(r"^## ", REFERENCE.split("\n## Parts\n")[1], flags=re.MULTILINE)[0]
+    for component, owner in registry().components():
+        rows = section.split(f"### Kind `{component.kind}`\n")[1].split("### Kind")[0]
+        assert f"| `{component.name}` | {owner.name} | {component.summary} |" in rows
 
 
 @pytest.mark.parametrize("module", generator().MODULE_NAMES)

@@ -36,7 +36,7 @@ def convzoo_contribute() -> Iterable[Component | Model | Pattern]:  # type: igno
                                                          ``reset(num_classes, global_pool=None)``
     attention ``channels``                               module that keeps the shape
     conv     ``in_channels, out_channels, *, stride,     module: the spatial convolution of a block with its norm
-             groups, dilation``                          and activation
+             groups, dilation``                          and activation; the two channel counts may differ
     shortcut ``in_channels, out_channels, *, stride,     module that maps a block's input onto its output's shape
              dilation, first_dilation``
     norm     ``channels``                                module that keeps the shape
@@ -46,8 +46,11 @@ def convzoo_contribute() -> Iterable[Component | Model | Pattern]:  # type: igno
                                                          left them at torch's default
     ======== =========================================== ====================================================
 
-    The builder offers every part ``norm`` and ``act`` (callables), and ``position``; it offers blocks ``dilation``
-    (of the stage), ``first_dilation`` (of the stage before, for the first spatial convolution) and
-    ``drop_path_rate`` too. An option whose value is a ``Ref`` is a slot: it is looked up under its own keyword as kind,
-    and the part receives a callable in its place.
+    The builder offers every part ``norm`` and ``act`` (callables), those in slots included, and blocks and the parts in
+    their slots ``position`` (a :class:`~convzoo.layers.Position`: stage, layer in it, index, total). Declare it as
+    ``position: Position | None = None``; a part that is made by hand has none. Blocks are offered ``dilation`` (of the
+    stage), ``first_dilation`` (of the stage before, for the first spatial convolution) and ``drop_path_rate`` too.
+
+    An option whose value is a ``Ref`` is a slot: it is looked up under its own keyword as kind, and the part receives a
+    callable in its place.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import fnmatch
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -19,6 +20,9 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = commands.add_parser("list", help="list models", description="List the models that are installed.")
     parser.epilog = "A GLOB with a slash is of PLUGIN/NAME: 'mine/*'."
     parser.add_argument("words", nargs="*", metavar="GLOB", help="only names that match one of them")
+    parser.add_argument(
+        "--parts", action="store_true", help="list blocks, attentions, ... instead; a GLOB is of KIND/NAME"
+    )
     parser.add_argument("--plugin", help="only what this plugin contributed")
     parser.add_argument("--family", help="only this family")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -45,6 +49,8 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run_list(options: argparse.Namespace) -> int:
     """``convzoo list``."""
+    if options.parts:
+        return _list_parts(options)
     entries = registry()
     for what in ("plugin", "family"):
         choices = {entry.owner.name if what == "plugin" else entry.spec.family for entry in entries.models().values()}
@@ -68,6 +74,35 @@ def run_list(options: argparse.Namespace) -> int:
     header = ["model", "family", "plugin", "parameters", "MACs", "px", "also called"]
     print(table(header, rows, right=("parameters", "MACs", "px")))
     print(f"\n{len(infos)} models; parameters and MACs on one image of the given size")
+    return 0
+
+
+def _list_parts(options: argparse.Namespace) -> int:
+    if options.family:
+        raise OptionError("parts are of no family; leave --family out")
+    found = registry().components()
+    if options.plugin and options.plugin not in (names := {owner.name for _, owner in found}):
+        raise OptionError(
+            f"There are no parts of plugin {options.plugin!r}.{did_you_mean(options.plugin, names)}"
+            f" Known are {', '.join(sorted(names))}."
+        )
+    chosen = [
+        {"kind": component.kind, "name": component.name, "plugin": owner.name, "summary": component.summary}
+        for component, owner in found
+        if options.plugin in (None, owner.name)
+        and any(
+            fnmatch.fnmatchcase(text, glob)
+            for glob in options.words or ["*"]
+            for text in (f"{component.kind}/{component.name}", component.kind, component.name)
+        )
+    ]
+    if not chosen:
+        raise OptionError(f"no part fits {' or '.join(options.words)}; `convzoo list --parts` has all of them")
+    if options.json:
+        print(json.dumps(chosen, indent=2))
+    else:
+        print(table(["kind", "name", "plugin", "what it is"], [[*part.values()] for part in chosen]))
+        print(f"\n{len(chosen)} parts")
     return 0
 
 

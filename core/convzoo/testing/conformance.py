@@ -42,7 +42,7 @@ class Check:
             raise CheckFailed(
                 f"while examining it: {type(error).__name__}: {error}",
                 means=f"it could not be seen whether this holds: {self.promise.text}",
-                mend="make it build and run by itself, as the traceback above says",
+                mend="make it build and run by itself; as a test, the check shows the traceback",
             ) from error
 
 

@@ -12,11 +12,13 @@ import torch
 
 from convzoo.api import build
 from convzoo.counting import count
+from convzoo.errors import WeightsError
 from convzoo.model import ConvNet
-from convzoo.parity import compare, jitter, silent_weights
+from convzoo.parity import compare, jitter, reference_model, silent_weights
 from convzoo.registry import Owner
 from convzoo.specs import Model, Stage
 from convzoo.testing.promises import CheckFailed, NotApplicable, promise
+from convzoo.weights import key_map
 
 IMAGE = 64
 """Side of the images, in pixels, that networks are compared on."""
@@ -80,13 +82,39 @@ def equals_its_reference(probe: ModelProbe) -> None:
         raise NotApplicable(f"{named} is not installed" if named else "it names no reference")
     for library in installed:
         dtype = "float64" if (probe.spec.params or 0) < DOUBLE else "float32"
-        result = compare(probe.name, against=library, dtype=dtype, image_size=min(IMAGE, probe.spec.input_size))
+        try:
+            result = compare(probe.name, against=library, dtype=dtype, image_size=min(IMAGE, probe.spec.input_size))
+        except WeightsError as error:
+            raise CheckFailed(
+                f"the weights of {library}'s model do not fit: {_strangers(probe, library)}",
+                means="its keys do not turn the names of this model's state dict into those of the other",
+                mend="give Model(keys=) every rule, the most special first; on a layout of convzoo.layouts these are"
+                " keys=(*those_of_your_part, *KEYS)",
+            ) from error
         if not result.equal:
             raise CheckFailed(
                 f"compared with {library}'s {result.reference}: {result.verdict}",
                 means="the name promises a network that this one is not",
                 mend="find the first layer that differs with convzoo.testing.transplant, or drop the reference",
             )
+
+
+def _strangers(probe: ModelProbe, library: str) -> str:
+    """Names that the other library's model does not have, as the key map makes them."""
+    reference = probe.spec.reference(library)
+    assert reference is not None
+    with torch.device("meta"):
+        known = reference_model(reference).state_dict()
+    try:
+        names = key_map(probe.structure)
+    except WeightsError as error:
+        return str(error)
+    strangers = [
+        f"{ours} becomes {theirs}, which is not there" for ours, theirs in names.items() if theirs not in known
+    ]
+    missing = sorted(set(known) - set(names.values()))
+    nothing = f". Nothing becomes {', '.join(missing[:3])}" if missing else ""
+    return ("; ".join(strangers[:3]) or "shapes differ") + nothing
 
 
 @promise("model")

@@ -23,6 +23,8 @@ CHANNELS = 64
 CLASSES = 10
 SIZE = 9
 BATCH = 4
+FIRST, LATER = Position(0, 0, 0, 8), Position(1, 2, 5, 8)
+"""The first layer of a network, and one in the middle of a stage."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ class Probe:
         dilation: int = 1,
         groups: int = 1,
         drop_path_rate: float = 0.0,
+        position: Position = FIRST,
         offers: Mapping[str, Any] | None = None,
     ) -> Any:
         """A new part with its weights moved away from where all of them start alike.
@@ -96,6 +99,7 @@ class Probe:
         Args:
             seed: of its weights.
             stride, dilation, groups, drop_path_rate: given to it as to a part of its kind.
+            position: where it is told that it stands.
             offers: makers for ``norm``, ``act`` and slots, in place of batch norm, ReLU, and what a slot has.
 
         Raises:
@@ -105,7 +109,7 @@ class Probe:
         slots = dict(offers or {})
         shared |= {kind: slots.pop(kind) for kind in SHARED if kind in slots}
         geometry = {"stride": stride, "dilation": dilation, "first_dilation": dilation}
-        offered = {**shared, "position": Position(0, 0, 0, 1)}
+        offered = {**shared, "position": position}
         if self.kind == "block":
             offered |= {"first_dilation": geometry.pop("first_dilation"), "drop_path_rate": drop_path_rate}
         given = {
@@ -140,6 +144,8 @@ class Probe:
                 found.append(Case("stride 2", functools.partial(self.make, stride=2)))
             except OptionError:
                 pass
+        if self.part.declares("position"):
+            found.append(Case("a later position", functools.partial(self.make, position=LATER)))
         return found
 
     def images(self, *, batch: int = BATCH, size: tuple[int, int] = (SIZE, SIZE - 2), seed: int = 1) -> torch.Tensor:

@@ -1,0 +1,1 @@
+"""The convolution and the networks of Res2Net for convzoo."""
