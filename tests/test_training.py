@@ -267,7 +267,8 @@ def test_family_learns_digits_with_its_mechanics_on(family: str, record_property
     assert accuracy(logits) >= 0.95
     assert torch.equal(same.argmax(1), logits.argmax(1))
     torch.testing.assert_close(same, logits, rtol=1e-3, atol=1e-3)
-    assert not any(isinstance(module, Deployable) for module in deployed.modules()), "all of it is in its other form"
+    if any(isinstance(module, Deployable) for module in model.modules()):
+        assert list(map(type, deployed.modules())) != list(map(type, model.modules())), "it is in its other form"
     if steering := "|".join(mechanic.modules for mechanic in mechanics if mechanic.steers):
         for module in named(model, steering).values():
             module.register_forward_hook(lambda module, inputs, output: output.roll(1, 0))
