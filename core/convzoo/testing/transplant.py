@@ -68,9 +68,9 @@ class Divergence:
         return f"the {self.where} of {at}{after} differs by {self.difference:.3g}{note}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Transplant:
-    """What :func:`transplant` found.
+    """What :func:`transplant` found; ``str`` says it in a few lines.
 
     Args:
         mapping: from the reference's names to the model's; a tensor with several names goes by the first.
@@ -105,8 +105,9 @@ class Transplant:
             "unused in the model": self.unused_model,
         }
         lines += [f"{title}, {len(names)}: {', '.join(_cut(names))}" for title, names in lefts.items() if names]
-        width = max(map(len, self.mapping), default=0)
-        return "\n".join([*lines, *(f"  {theirs:{width}}  ->  {ours}" for theirs, ours in self.mapping.items())])
+        return "\n".join(lines)
+
+    __repr__ = __str__  # so that a failed assertion shows where the two part
 
 
 def transplant(
