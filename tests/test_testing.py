@@ -711,3 +711,14 @@ def test_a_part_whose_name_another_plugin_has_too_can_still_be_checked() -> None
     finally:
         plugins().remove("rival")
     assert found["repeats_itself_in_eval_mode"] == found["copies"] == found["builds_on_meta"] == "passed"
+
+
+def test_a_check_leaves_the_number_of_threads_as_it_was() -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        contribute(Component("attention", "alwaysdropping", AlwaysDropping, WORDS))
+        results()
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)

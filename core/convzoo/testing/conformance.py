@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from convzoo.errors import OptionError, PluginError, did_you_mean
 from convzoo.plugins import plugins
 from convzoo.testing import behaviour, following, models, shapes, state, tracing  # noqa: F401  they add their promises
@@ -34,6 +36,9 @@ class Check:
         return f"{self.subject}/{self.promise.name}"
 
     def __call__(self) -> None:
+        threads = torch.get_num_threads()
+        if isinstance(self.examined, Probe):  # parts are tried on so little that threads only wait for each other
+            torch.set_num_threads(1)
         try:
             self.promise.examine(self.examined)
         except (CheckFailed, NotApplicable):
@@ -44,6 +49,8 @@ class Check:
                 means=f"it could not be seen whether this holds: {self.promise.text}",
                 mend="make it build and run by itself; as a test, the check shows the traceback",
             ) from error
+        finally:
+            torch.set_num_threads(threads)
 
 
 def checks(plugin: str) -> list[Check]:
