@@ -134,6 +134,18 @@ class Undilated(nn.Conv2d):
         super().__init__(in_channels, out_channels, 3, stride, padding=1)
 
 
+@broken("honours_dilation", "block")
+class Shortsighted(nn.Conv2d):
+    def __init__(self, in_channels: int, *, dilation: int = 1) -> None:
+        super().__init__(in_channels, in_channels, 3, padding=1)
+
+
+@broken("honours_dilation", "block")
+class HalfDilated(nn.Conv2d):
+    def __init__(self, in_channels: int, *, dilation: int = 1, first_dilation: int = 1) -> None:
+        super().__init__(in_channels, in_channels, 3, padding=dilation, dilation=dilation)
+
+
 @broken("uses_what_it_is_offered")
 class Headstrong(Attention):
     def __init__(self, channels: int, *, act: Callable[..., nn.Module] = nn.ReLU) -> None:
@@ -574,12 +586,24 @@ class Rounding(nn.Module):
         return self.pool(self.conv(x))
 
 
+class Pooled(Attention):
+    """Has no neighbours that a dilation could move apart: the mean of all pixels is the same."""
+
+    def __init__(self, in_channels: int, *, dilation: int = 1, first_dilation: int = 1) -> None:
+        super().__init__(in_channels)
+        self.out_channels = in_channels
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) + x.mean((2, 3), keepdim=True)
+
+
 @pytest.mark.parametrize(
     "contribution",
     [
         Component("attention", "plain", Attention, WORDS),
         Component("attention", "careful", Careful, WORDS),
         Component("block", "rounding", Rounding, WORDS, example={"width": 24}),
+        Component("block", "pooled", Pooled, WORDS),
         model(**COUNTS),
     ],
     ids=lambda each: each.name,

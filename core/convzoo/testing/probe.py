@@ -89,6 +89,7 @@ class Probe:
         seed: int = 0,
         stride: int = 1,
         dilation: int = 1,
+        first_dilation: int | None = None,
         groups: int = 1,
         drop_path_rate: float = 0.0,
         position: Position = FIRST,
@@ -99,6 +100,7 @@ class Probe:
         Args:
             seed: of its weights.
             stride, dilation, groups, drop_path_rate: given to it as to a part of its kind.
+            first_dilation: given to a block; as ``dilation`` if None.
             position: where it is told that it stands.
             offers: makers for ``norm``, ``act`` and slots, in place of batch norm, ReLU, and what a slot has.
 
@@ -108,7 +110,7 @@ class Probe:
         shared: dict[str, Any] = {kind: parts.Factory(self.registry, kind, Ref(n), {}) for kind, n in SHARED.items()}
         slots = dict(offers or {})
         shared |= {kind: slots.pop(kind) for kind in SHARED if kind in slots}
-        geometry = {"stride": stride, "dilation": dilation, "first_dilation": dilation}
+        geometry = {"stride": stride, "dilation": dilation, "first_dilation": first_dilation or dilation}
         offered = {**shared, "position": position}
         if self.kind == "block":
             offered |= {"first_dilation": geometry.pop("first_dilation"), "drop_path_rate": drop_path_rate}

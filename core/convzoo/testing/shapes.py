@@ -14,7 +14,7 @@ from torch import nn
 from convzoo.builtin.shortcuts import conv_shortcut
 from convzoo.errors import OptionError
 from convzoo.layers import ConvNormAct
-from convzoo.testing.probe import CLASSES, STRIDED, Probe, evaluated
+from convzoo.testing.probe import CLASSES, STRIDED, Probe, close, evaluated
 from convzoo.testing.promises import ANY, MODULES, CheckFailed, promise
 
 SIZES = ((8, 8), (9, 7), (15, 12))
@@ -121,6 +121,32 @@ def honours_groups_and_dilation(probe: Probe) -> None:
                 + f" as {name}={sizes[0]}",
                 means=f"a block that asks for {name} gets another network than it says",
                 mend=f"hand {name} to the convolutions, or leave the keyword out, so that the block is refused",
+            )
+
+
+@promise("block")
+def honours_dilation(probe: Probe) -> None:
+    """It honours dilation, and first_dilation where it declares that, or refuses them; or it mixes no neighbours."""
+    try:
+        plain, half, whole = (probe.make(dilation=d, first_dilation=first) for d, first in ((1, 1), (2, 1), (2, 2)))
+    except OptionError:
+        return
+    images = probe.images()
+    shuffled = torch.randperm(images[0, 0].numel(), generator=torch.Generator().manual_seed(0))
+
+    def shuffle(x: torch.Tensor) -> torch.Tensor:
+        return x.flatten(2)[..., shuffled].view_as(x)
+
+    if close(evaluated(plain, shuffle(images)), shuffle(evaluated(plain, images)), 1e-5):
+        return  # where a pixel stands means nothing to it
+    dilated = evaluated(whole, images)
+    for name, other in (("dilation", plain), *((("first_dilation", half),) * probe.part.declares("first_dilation"))):
+        if torch.equal(dilated, evaluated(other, images)):
+            raise CheckFailed(
+                f"{name}=2 computes the same as {name}=1, though it mixes neighbouring pixels",
+                means="with output_stride or dilated stages it sees less of the image than a network of that name does",
+                mend="give first_dilation to the convolution that has the stride and dilation to those behind it, or"
+                " leave the keyword out, so that dilation is refused",
             )
 
 
