@@ -55,11 +55,11 @@ def _assert_same_distribution(key: str, mine: torch.Tensor, theirs: torch.Tensor
     if theirs.unique().numel() == 1:
         assert torch.equal(mine, theirs), key
         return
-    deviation = float(theirs.std())
-    assert abs(float(mine.mean() - theirs.mean())) <= 5 * deviation * math.sqrt(2 / count), key
+    deviation = theirs.std().item()
+    assert abs((mine.mean() - theirs.mean()).item()) <= 5 * deviation * math.sqrt(2 / count), key
     # The deviation of a sample deviation is at most that of a normal distribution's.
-    assert abs(math.log(float(mine.std()) / deviation)) <= 5 * math.sqrt(1 / count), key
-    assert abs(float(mine.abs().max()) / float(theirs.abs().max()) - 1) < 0.9, key
+    assert abs(math.log(mine.std().item() / deviation)) <= 5 * math.sqrt(1 / count), key
+    assert abs(mine.abs().max().item() / theirs.abs().max().item() - 1) < 0.9, key
 
 
 @pytest.mark.parametrize("row", [r["zoo_name"] for r in rows() if r.get("timm_name") and r["family"] != "densenet"])
@@ -78,28 +78,28 @@ def _spec_as(name: str) -> Model:
 
 def test_resnest_starts_as_its_authors_do_under_their_name_and_as_timm_does_under_timms() -> None:
     paper, timms = convzoo.create_model("resnest14d"), convzoo.create_model("resnest50")
-    assert float(timms.stages[0][0].branch.norm3.weight.detach().mean()) == 1
-    assert float(paper.stages[0][0].branch.norm3.weight.detach().mean()) == 0
-    assert float(convzoo.create_model("resnest50d").stages[0][0].branch.norm3.weight.detach().mean()) == 0
+    assert timms.stages[0][0].branch.norm3.weight.mean().item() == 1
+    assert paper.stages[0][0].branch.norm3.weight.mean().item() == 0
+    assert convzoo.create_model("resnest50d").stages[0][0].branch.norm3.weight.mean().item() == 0
 
 
 def test_cifar_networks_start_as_the_torch7_code_does() -> None:
     model = convzoo.create_model("resnet20_b")
     conv = model.stages[2][0].branch.conv2
-    assert float(conv.weight.std()) == pytest.approx(math.sqrt(2 / (9 * conv.out_channels)), rel=0.05)
-    assert float(model.get_classifier().bias.abs().max()) == 0
-    assert float(model.stages[2][0].branch.norm2.weight.min()) == 1
+    assert conv.weight.std().item() == pytest.approx(math.sqrt(2 / (9 * conv.out_channels)), rel=0.05)
+    assert model.get_classifier().bias.abs().max().item() == 0
+    assert model.stages[2][0].branch.norm2.weight.min().item() == 1
 
 
 def test_wide_basic_networks_start_by_fan_in() -> None:
     conv = convzoo.create_model("wide_resnet18_1.5").stages[3][0].branch.conv1.conv
-    assert float(conv.weight.std()) == pytest.approx(math.sqrt(2 / (9 * conv.in_channels)), rel=0.05)
+    assert conv.weight.std().item() == pytest.approx(math.sqrt(2 / (9 * conv.in_channels)), rel=0.05)
 
 
 def test_grouped_convolutions_start_by_the_full_fan_out() -> None:
     conv = convzoo.create_model("resnext29_32x4d").stages[2][0].branch.conv2.conv
     assert conv.groups == 32
-    assert float(conv.weight.std()) == pytest.approx(math.sqrt(2 / (9 * conv.out_channels)), rel=0.05)
+    assert conv.weight.std().item() == pytest.approx(math.sqrt(2 / (9 * conv.out_channels)), rel=0.05)
 
 
 class Own(nn.Module):
@@ -140,15 +140,15 @@ def test_a_part_that_starts_a_tensor_itself_keeps_it() -> None:
         block = convzoo.build(_with_own_block()).stages[0][0]
     finally:
         plugins().remove("test_own")
-    assert float(block.zero.weight.abs().max()) == 0
-    assert float(block.halved.weight.min()) == float(block.halved.weight.max()) == 0.5
-    assert float(block.through_data.weight.min()) == float(block.through_data.weight.max()) == 2
+    assert block.zero.weight.abs().max().item() == 0
+    assert block.halved.weight.min().item() == block.halved.weight.max().item() == 0.5
+    assert block.through_data.weight.min().item() == block.through_data.weight.max().item() == 2
     assert torch.equal(block.joined, torch.cat([block.conv.weight, block.through_data.weight]))
-    assert float(block.scale) == 3
-    assert 5 <= float(block.drawn.min()) <= float(block.drawn.max()) <= 6
+    assert block.scale.item() == 3
+    assert 5 <= block.drawn.min().item() <= block.drawn.max().item() <= 6
     # What it left at torch's default is the init's to start: Kaiming by fan-out has a deviation of sqrt(2 / 8).
-    assert float(block.left.weight.std()) == pytest.approx(0.5, rel=0.3)
-    assert float(block.left.bias.abs().max()) > 0
+    assert block.left.weight.std().item() == pytest.approx(0.5, rel=0.3)
+    assert block.left.bias.abs().max().item() > 0
 
 
 class Draws(TorchDispatchMode):
@@ -184,11 +184,11 @@ def test_a_seed_repeats_the_start() -> None:
 def test_initialisation_can_be_chosen() -> None:
     fan_in = convzoo.create_model("resnet18", init=ref("kaiming", mode="fan_in"), zero_init_last=False)
     conv = fan_in.stages[3][0].branch.conv1.conv
-    assert float(conv.weight.std()) == pytest.approx(math.sqrt(2 / (9 * 256)), rel=0.05)
-    assert float(fan_in.stages[3][0].branch.norm2.weight.min()) == 1
+    assert conv.weight.std().item() == pytest.approx(math.sqrt(2 / (9 * 256)), rel=0.05)
+    assert fan_in.stages[3][0].branch.norm2.weight.min().item() == 1
     plain = convzoo.create_model("resnet18", init="default")
     bound = 1 / math.sqrt(9 * 256)
-    assert float(plain.stages[3][0].branch.conv1.conv.weight.abs().max()) <= bound
+    assert plain.stages[3][0].branch.conv1.conv.weight.abs().max().item() <= bound
 
 
 def test_reference_models_of_cbam_take_timms_attention() -> None:
