@@ -32,10 +32,10 @@ DEMO := resnet50 resnetrs50 resnext50_32x4d wide_resnet50_2 seresnet50 seresnext
 	ecaresnet50d ecaresnext50t_32x4d cbam_resnet50 resnest50 skresnext50_32x4d densenet121
 
 test: $(VENV)/installed
-	$(BIN)/pytest -n $(WORKERS) -m "not large"
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not large"
 
 test-all: $(VENV)/installed
-	$(BIN)/pytest -n $(WORKERS) -m "not large"
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not large"
 	$(BIN)/pytest -m large
 
 lint: $(VENV)/installed

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # One thread a worker: the workers share the cores already.
+    # One thread a worker, and in what it starts: the workers share the cores already.
     if hasattr(config, "workerinput"):
         torch.set_num_threads(1)
+        os.environ["OMP_NUM_THREADS"] = "1"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
