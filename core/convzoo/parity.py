@@ -1,8 +1,7 @@
 """Comparing a variant with the model of timm or torchvision that it must equal.
 
-The other library's weights go in through the variant's key map, after every norm's scale, shift and statistics have
-been
-jittered: fresh networks start the last norm of each branch at 0, and what stands before it could be anything.
+The other library's weights go in through the variant's key map, after every norm's scale, shift and statistics
+have been jittered: fresh networks start the last norm of each branch at 0, and what stands before it could be anything.
 """
 
 from __future__ import annotations
@@ -223,7 +222,7 @@ def jitter(model: nn.Module) -> None:
                 tensor.add_(torch.randn_like(tensor), alpha=0.1)
 
 
-def silent_weights(model: nn.Module, images: torch.Tensor, among: Container[str] | None = None) -> list[str]:
+def silent_weights(model: ConvNet, images: torch.Tensor, among: Container[str] | None = None) -> list[str]:
     """Tensors of the state dict that can be changed without changing the eval output: of a sound network, none.
 
     Args:
@@ -233,20 +232,27 @@ def silent_weights(model: nn.Module, images: torch.Tensor, among: Container[str]
         among: only these are tried; all by default.
     """
     model.eval()
+    layers = {"stem": model.stem}
+    for number, stage in enumerate(model.stages):
+        layers |= {f"stages.{number}.{name}": layer for name, layer in stage.named_children()}
+    layers["head"] = model.head
+    rest = nn.Sequential(*layers.values())
     silent = []
     with torch.no_grad():
         before = model(images)
-        for name, tensor in model.state_dict().items():
-            if name.endswith(COUNTER) or (among is not None and name not in among):
-                continue
-            saved = tensor.clone()
-            if tensor.is_floating_point():
-                tensor.mul_(1.5).add_(0.1)
-            else:  # a mask or an index
-                tensor.copy_(~tensor if tensor.dtype == torch.bool else tensor.flip(-1))
-            if torch.equal(model(images), before):
-                silent.append(name)
-            tensor.copy_(saved)
+        for place, layer in layers.items():
+            for name, tensor in layer.state_dict(prefix=f"{place}.").items():
+                if name.endswith(COUNTER) or (among is not None and name not in among):
+                    continue
+                saved = tensor.clone()
+                if tensor.is_floating_point():
+                    tensor.mul_(1.5).add_(0.1)
+                else:  # a mask or an index
+                    tensor.copy_(~tensor if tensor.dtype == torch.bool else tensor.flip(-1))
+                if torch.equal(rest(images), before):
+                    silent.append(name)
+                tensor.copy_(saved)
+            images, rest = layer(images), rest[1:]  # what comes before a changed tensor gives what it gave
     return silent
 
 
