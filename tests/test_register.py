@@ -1,0 +1,100 @@
+"""Registering without packaging."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import convzoo
+from convzoo import Component, Model, PluginError, ref
+from convzoo.plugins import Plugins, plugins
+
+from .sites import Site, contents, net
+
+
+class Grow(nn.Module):
+    """A block of one convolution."""
+
+    def __init__(self, in_channels: int, *, planes: int, stride: int = 1) -> None:
+        super().__init__()
+        self.out_channels = planes
+        self.conv = nn.Conv2d(in_channels, planes, 3, stride, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x)
+
+
+def test_registered_class_is_what_the_network_is_built_from(mine: str) -> None:
+    convzoo.register(Component("block", "grow", Grow), net("mine_net", block="grow"), plugin=mine)
+    model = convzoo.create_model("mine_net", num_classes=5)
+    assert [type(layer) for layer in model.stages[0]] == [Grow, Grow]
+    assert model(torch.rand(2, 3, 8, 8)).shape == (2, 5)
+    assert model.stages(model.stem(torch.rand(1, 3, 8, 8))).shape == (1, 8, 4, 4)
+    assert str(convzoo.model_info("mine_net").plugin) == "plugin 'mine' (none 0)"
+
+
+def test_registering_again_replaces_what_the_name_had(mine: str) -> None:
+    convzoo.register(net("mine_net"), net("mine_old"), Component("block", "grow", Grow), plugin=mine)
+    convzoo.register(net("mine_net", num_classes=7), net("mine_new"), plugin=mine)
+    assert convzoo.list_models(plugin=mine) == ["mine_net", "mine_new"]
+    assert convzoo.model_info("mine_net").spec.num_classes == 7
+    with pytest.raises(convzoo.UnknownNameError, match="There is no block 'grow'"):
+        plugins().registry.component("block", "grow")
+
+
+def test_registering_nothing_empties_the_name(mine: str) -> None:
+    convzoo.register(net("mine_net"), plugin=mine)
+    convzoo.register(plugin=mine)
+    assert convzoo.list_models(plugin=mine) == []
+
+
+@pytest.mark.parametrize("wrong", [3, net("resnet18")], ids=["not a contribution", "taken name"])
+def test_failing_registration_leaves_the_one_before(mine: str, wrong: object) -> None:
+    first = net("mine_net", aliases=(ref("mine_alias", num_classes=3),))
+    convzoo.register(first, Component("block", "grow", Grow), plugin=mine)
+    before = contents(plugins())
+    with pytest.raises(PluginError):
+        convzoo.register(net("mine_new"), wrong, plugin=mine)  # type: ignore[arg-type]
+    assert contents(plugins()) == before
+    assert convzoo.create_model("mine_alias", device="meta").num_classes == 3
+    convzoo.register(net("mine_new"), plugin=mine)
+    assert convzoo.list_models(plugin=mine) == ["mine_new"]
+
+
+@pytest.mark.parametrize(
+    ("item", "holder"),
+    [
+        (net("resnet18"), "convzoo"),
+        (net("resnest50d"), "convzoo-resnest"),
+        (net("mine_net", aliases=("resnest50",)), "convzoo-resnest"),
+        (Component("attention", "se", Grow), "convzoo-attention"),
+    ],
+    ids=["model", "alias", "own alias", "component"],
+)
+def test_registration_cannot_take_a_first_party_name(mine: str, item: Component | Model, holder: str) -> None:
+    before = contents(plugins())
+    with pytest.raises(PluginError, match=f"is a name of {holder}, installed or not; choose another name"):
+        convzoo.register(net("mine_other"), item, plugin=mine)
+    assert contents(plugins()) == before
+    assert mine not in plugins().records
+
+
+@pytest.mark.parametrize("name", ["builtin", "resnest"])
+def test_registration_cannot_go_by_the_name_of_an_installed_plugin(name: str) -> None:
+    before = contents(plugins())
+    with pytest.raises(PluginError, match="register under another"):
+        convzoo.register(net("mine_net"), plugin=name)
+    assert contents(plugins()) == before
+
+
+@pytest.mark.parametrize("name", ["resnest", "wide-resnet", "my zoo"])
+def test_registration_cannot_go_by_a_name_that_no_plugin_may_have(
+    site: Site, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("CONVZOO_PLUGINS", "good")
+    found = Plugins()
+    before = contents(found)
+    with pytest.raises(PluginError, match=r"choose another name|a name has letters"):
+        found.register([net("mine_net")], name)
+    assert contents(found) == before
