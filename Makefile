@@ -5,11 +5,12 @@ BIN := $(VENV)/bin
 PLUGINS := $(sort $(wildcard plugins/*))
 WORKERS ?= 2
 
-.PHONY: help demo test test-all lint format catalogue reference clean
+.PHONY: help demo test test-large test-all lint format catalogue reference clean
 help:
 	@echo "make demo       set up, then list the zoo, show a model, and compare a variant of each family with timm"
 	@echo "make test       set up, then run the tests"
-	@echo "make test-all   the tests, with those too large for every run"
+	@echo "make test-large every variant against its peer, every tensor corrupted, and what else is too long for every run"
+	@echo "make test-all   both"
 	@echo "make lint       ruff and mypy"
 	@echo "make format     let ruff format and mend what it can"
 	@echo "make catalogue  write down again what each first-party distribution contributes"
@@ -34,9 +35,10 @@ DEMO := resnet50 resnetrs50 resnext50_32x4d wide_resnet50_2 seresnet50 seresnext
 test: $(VENV)/installed
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not large"
 
-test-all: $(VENV)/installed
-	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not large"
-	$(BIN)/pytest -m large
+test-large: $(VENV)/installed
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m large
+
+test-all: test test-large
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
@@ -48,7 +50,7 @@ format: $(VENV)/installed
 	$(BIN)/ruff format .
 
 catalogue: $(VENV)/installed
-	$(BIN)/python -m convzoo.catalogue
+	$(BIN)/python -m convzoo.cli.catalogue
 
 reference: $(VENV)/installed
 	$(BIN)/python docs/generate.py

@@ -7,58 +7,59 @@ import importlib
 import inspect
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from convzoo import hookspecs
-from convzoo.builtin import plugin as builtin
-from convzoo.parts import read
-from convzoo.plugins import registry
-from convzoo.registry import first_party, normalized
-from convzoo.specs import Component
-from convzoo.testing.promises import ANY, MAPS, MODULES, PROMISES
+from convzoo.building.parts import read
+from convzoo.plugins import hook
+from convzoo.plugins.catalogue import first_party, normalized
+from convzoo.plugins.host import registry
+from convzoo.spec.kinds import KINDS
+from convzoo.testing.kit.promises import ANY, MAPS, MODULES, PROMISES
 
 PAGE = Path(__file__).parent / "reference.md"
 
 MODULE_NAMES = (
     "convzoo",
     "convzoo.testing",
-    "convzoo.lifecycle",
     "convzoo.layers",
     "convzoo.layouts",
-    "convzoo.model",
-    "convzoo.features",
-    "convzoo.weights",
-    "convzoo.counting",
-    "convzoo.parity",
+    "convzoo.resnet.blocks",
+    "convzoo.resnet.stems",
+    "convzoo.resnet.heads",
+    "convzoo.network.model",
+    "convzoo.network.features",
+    "convzoo.network.backbone",
+    "convzoo.network.lifecycle",
+    "convzoo.network.weights",
+    "convzoo.network.counting",
+    "convzoo.testing.numerics",
 )
 """What users and authors may rely on, in the order of the page."""
 
 ENVIRONMENT = """| variable | meaning |
 |---|---|
-| `CONVZOO_PLUGINS` | only the plugins named here are let in, separated by commas; empty: none |
+| `CONVZOO_PLUGINS` | only the plugins named here are used, separated by commas; empty: none |
 | `CONVZOO_DISABLE` | the plugins named here are kept out |
 | `CONVZOO_STRICT` | `1`: a broken plugin raises instead of being skipped |"""
 
 
 def public(module: ModuleType) -> dict[str, Any]:
-    """What a module offers: its ``__all__``, or the functions and classes that it defines."""
+    """What a module offers: its ``__all__``; or the functions and classes that it defines, or imports ``x as x``."""
     if hasattr(module, "__all__"):
         return {name: getattr(module, name) for name in module.__all__}
+    offered = {name for name in vars(module) if not name.startswith("_")}
+    imports = (node for node in ast.parse(inspect.getsource(module)).body if isinstance(node, ast.ImportFrom))
+    handed_on = {alias.name for node in imports for alias in node.names if alias.asname == alias.name}
     return {
         name: value
         for name, value in vars(module).items()
-        if not name.startswith("_")
+        if name in offered
         and (inspect.isclass(value) or inspect.isfunction(value))
-        and value.__module__ == module.__name__
+        and (value.__module__ == module.__name__ or name in handed_on)
     }
-
-
-def kinds() -> list[str]:
-    """The kinds of components, in the order in which the builtin plugin has them."""
-    return list(dict.fromkeys(c.kind for c in builtin.COMPONENTS if isinstance(c, Component)))
 
 
 def documented(text: str) -> str:
@@ -130,7 +131,7 @@ def constants(module: ModuleType) -> Iterator[str]:
 def parts() -> Iterator[str]:
     """Every first-party component by kind: those of the core with their texts, the plugins' with their summaries."""
     found = [each for each in registry().components() if normalized(each[1].distribution) in first_party()]
-    for kind in dict.fromkeys([*kinds(), *(component.kind for component, _ in found)]):
+    for kind in dict.fromkeys(component.kind for component, _ in found):
         yield f"### Kind `{kind}`"
         rows = ["| name | plugin | what it is | options |", "|---|---|---|---|"]
         texts = []
@@ -152,6 +153,19 @@ def parts() -> Iterator[str]:
         yield from texts
 
 
+def kinds() -> Iterator[str]:
+    """The table of kinds."""
+
+    def code(names: Iterable[str]) -> str:
+        return ", ".join(f"`{name}`" for name in names) or "nothing"
+
+    yield "| kind | called with | honoured, or refused if not 1 | offered to who declares it | gives |"
+    yield "|---|---|---|---|---|"
+    for kind in KINDS.values():
+        columns = (code(kind.arguments), code(kind.honoured), code(kind.offered), kind.gives)
+        yield f"| `{kind.name}` | {' | '.join(columns)} |"
+
+
 def promises() -> Iterator[str]:
     """The table of checks."""
     yield "| check | of | promise |\n|---|---|---|"
@@ -166,10 +180,7 @@ def reference() -> str:
     contents = ["The hook and the kinds", "Checks", "Parts", *(f"`{name}`" for name in MODULE_NAMES), "Environment"]
     page.append(" · ".join(contents))
     page += ["## The hook and the kinds", "### `convzoo_contribute()`"]
-    text = inspect.cleandoc(hookspecs.convzoo_contribute.__doc__ or "")
-    table = re.search(r"^=+ .*^=+ =.*?$", text, re.MULTILINE | re.DOTALL)
-    assert table is not None
-    page += [documented(text[: table.start()]), f"```\n{table[0]}\n```", documented(text[table.end() :])]
+    page += [documented(hook.convzoo_contribute.__doc__ or ""), "\n".join(kinds())]
     page += ["## Checks", "What `convzoo check` and `convzoo.testing.conformance` examine.", "\n".join(promises())]
     page += ["## Parts", "What fits where, and the options of each with their defaults.", *parts()]
     for name in MODULE_NAMES:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from convzoo.plugins import plugins
+from convzoo.plugins.host import plugins
 
 from .sites import ENVIRONMENT, GOOD, Site
 

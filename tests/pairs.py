@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 import convzoo
-from convzoo.parity import jitter_norms
-from convzoo.weights import load_weights
+from convzoo.network.weights import load_weights
+from convzoo.testing.numerics import jitter_norms
 
 
 def pair(name: str, **options: Any) -> tuple[Any, nn.Module]:

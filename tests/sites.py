@@ -1,4 +1,7 @@
-"""Plugins that tests install, as faked distributions (a module, and metadata beside it), and what they then ask."""
+"""Plugins that tests install, as faked distributions (a module, and metadata beside it), and what they then ask.
+
+Also what several tests ask of the zoo's own models and specs.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,16 @@ import subprocess
 import sys
 import textwrap
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from convzoo import Model, PluginWarning, Stage, ref
-from convzoo.builder import build
-from convzoo.plugins import Plugins
+from convzoo import Model, PluginWarning, Ref, Stage, ref
+from convzoo.building.builder import build
+from convzoo.building.compose import compose
+from convzoo.building.parts import Part, find
+from convzoo.plugins.host import Plugins, registry
+from convzoo.spec.kinds import KINDS
 
 ENVIRONMENT = ("CONVZOO_PLUGINS", "CONVZOO_DISABLE", "CONVZOO_STRICT")
 FIRST_PARTY = {path.name for path in (Path(__file__).parent.parent / "plugins").iterdir()}
@@ -121,7 +129,8 @@ def contents(found: Plugins) -> dict[object, str]:
 
 def assert_builds(found: Plugins, *names: str) -> None:
     for name in names:
-        build(found.registry.model(name).spec, found.registry, device="meta")
+        entry = found.registry.model(name)
+        build(compose(entry.spec, found.registry, entry.overrides), found.registry, device="meta")
 
 
 def assert_kept_out(before: Plugins, reason: str, name: str = "bad", distribution: str = "") -> None:
@@ -145,3 +154,37 @@ def assert_kept_out(before: Plugins, reason: str, name: str = "bad", distributio
 def net(name: str, *, block: str = "basic", **fields: object) -> Model:
     """A model of two small layers."""
     return Model(name, "mine", ref("cifar"), (Stage((ref(block, planes=8),) * 2, stride=2),), **fields)  # type: ignore[arg-type]
+
+
+def smallest_of_each_family() -> list[str]:
+    """The variant of every family that has the fewest parameters."""
+    smallest: dict[str, str] = {}
+    for name, entry in sorted(registry().models().items(), key=lambda item: item[1].spec.params or 0):
+        smallest.setdefault(entry.spec.family, name)
+    return list(smallest.values())
+
+
+def whole(model: str | Model, **options: Any) -> Model:
+    """The whole spec of a network that is not built."""
+    overrides: Any = {}
+    if isinstance(model, str):
+        entry = registry().model(model)
+        model, overrides = entry.spec, entry.overrides
+    return compose(model, registry(), overrides, options)
+
+
+def parts_of(spec: Model) -> Iterator[tuple[Part, Ref]]:
+    """Every part that a spec names, with the Ref that names it; parts in slots included."""
+
+    def inside(kind: str, part: Ref) -> Iterator[tuple[Part, Ref]]:
+        yield find(registry(), kind, part), part
+        for name, value in part.options.items():
+            if isinstance(value, Ref):
+                yield from inside(name, value)
+
+    for kind in KINDS.values():
+        if kind.of_model:
+            yield from inside(kind.name, getattr(spec, kind.name))
+    for stage in spec.stages:
+        for layer in stage.layers:
+            yield from inside("block", layer)

@@ -16,7 +16,7 @@ import torch
 import convzoo
 from convzoo import Model, Stage, WeightsError, ref
 from convzoo.cli import main
-from convzoo.plugins import plugins, registry
+from convzoo.plugins.host import plugins, registry
 
 Capture = pytest.CaptureFixture[str]
 HEAVY = {"torch", "timm", "torchvision", "sklearn", "numpy"}
@@ -156,7 +156,7 @@ def built_counts(text: str) -> list[tuple[int, int]]:
     return [(int(params.replace(",", "")), int(macs.replace(",", ""))) for params, macs in pairs]
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnest50", "resnest50d", "seresnet50", "resnext50_32x4d", "resnet20"])
+@pytest.mark.parametrize("name", ["resnet18", "resnest50d", "seresnet50", "resnet20"])
 def test_show_build_adds_up_to_the_pinned_counts(capsys: Capture, name: str) -> None:
     out = run(capsys, "show", name, "--build")
     counts = built_counts(out)
@@ -322,9 +322,9 @@ def test_parity_refuses_what_it_cannot_compare(capsys: Capture, arguments: list[
 
 def tampering(monkeypatch: pytest.MonkeyPatch, tamper: Callable[[Any], None]) -> None:
     """Let ``tamper`` have each network of a comparison once its weights are in."""
-    import convzoo.parity
+    import convzoo.testing.parity
 
-    load_weights = convzoo.parity.load_weights
+    load_weights = convzoo.testing.parity.load_weights
 
     def load_and_tamper(network: Any, *arguments: Any, **options: Any) -> Any:
         report = load_weights(network, *arguments, **options)
@@ -332,7 +332,7 @@ def tampering(monkeypatch: pytest.MonkeyPatch, tamper: Callable[[Any], None]) ->
             tamper(getattr(network, "body", network))  # a FeatureNet has the network as its body
         return report
 
-    monkeypatch.setattr(convzoo.parity, "load_weights", load_and_tamper)
+    monkeypatch.setattr(convzoo.testing.parity, "load_weights", load_and_tamper)
 
 
 def test_parity_fails_when_one_weight_differs(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -449,7 +449,7 @@ def test_names_may_stand_behind_a_flag(capsys: Capture) -> None:
 def test_list_parts_has_every_component_of_a_kind_or_name(capsys: Capture) -> None:
     components = registry().components()
     out = run(capsys, "list", "--parts")
-    assert f"\n{len(components)} parts\n" in out
+    assert re.search(rf"^{len(components)} parts\b", out, re.MULTILINE)
     for component, owner in components:
         assert re.search(rf"^{component.kind} +{component.name} +{owner.name} ", out, re.MULTILINE)
     kinds = [part["kind"] for part in json.loads(run(capsys, "list", "--parts", "attention", "--json"))]

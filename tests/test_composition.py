@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,13 +15,15 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import convzoo
-from convzoo import Component, Model, Ref, Stage, parts, ref
-from convzoo.builtin.blocks import ResidualBlock
-from convzoo.builtin.norms import InstanceNorm
+from convzoo import Component, Model, Ref, Stage, ref
+from convzoo.building import parts
+from convzoo.building.compose import compose
 from convzoo.layers import ConvNormAct, DropPath
-from convzoo.model import ConvNet
-from convzoo.parity import jitter_norms, load_images, silent_weights
-from convzoo.plugins import plugins, registry
+from convzoo.network.model import ConvNet
+from convzoo.plugins.host import plugins, registry
+from convzoo.resnet.blocks import ResidualBlock
+from convzoo.resnet.norms import InstanceNorm
+from convzoo.testing.numerics import jitter_norms, load_images, silent_weights
 
 
 def names(kind: str) -> list[str]:
@@ -40,41 +43,69 @@ def blocks_with(option: str) -> list[str]:
     return [name for name in names("block") if part("block", name).declares(option)]
 
 
-ATTENTIONS = [None, *names("attention")]
-COMBINATIONS = [
-    (block, attention, stem)
-    for block in names("block")
-    for attention in ATTENTIONS
-    for stem in names("stem")
-    if attention is None or block in blocks_with("attention")
-]
+def each_pair(combinations: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Of the combinations, few in which still any two parts that go together stand together once."""
+    pairs = {each: set(itertools.combinations(enumerate(each), 2)) for each in combinations}
+    left, chosen = set().union(*pairs.values()), []
+    while left:
+        chosen.append(max(combinations, key=lambda each: len(left & pairs[each])))
+        left -= pairs[chosen[-1]]
+    return chosen
+
+
+COMBINATIONS = each_pair(
+    [
+        (block, attention, stem)
+        for block in names("block")
+        for attention in [None, *names("attention")]
+        for stem in names("stem")
+        if attention is None or block in blocks_with("attention")
+    ]
+)
 CONVS = [
     (block, conv, cardinality)
     for block in blocks_with("conv")
     for conv in names("conv")
     for cardinality in ((1, 2) if part("block", block).declares("cardinality") else (1,))
 ]
+DILATED_CONVS = [*{(block, conv): (block, conv, cardinality) for block, conv, cardinality in CONVS}.values()]
 SHORTCUTS = [(block, shortcut) for block in blocks_with("shortcut") for shortcut in names("shortcut")]
 SMALL = {"planes": 8}
 NARROW_STEM = ref("cifar", width=8)
 
 
-def smallest_of_each_family() -> list[str]:
-    smallest: dict[str, str] = {}
+def parts_of(spec: Model) -> set[tuple[str, str]]:
+    """Kind and name of every part of a whole spec, but for its norms and activations."""
+
+    def inside(kind: str, ref: Ref) -> Iterator[tuple[str, str]]:
+        yield kind, ref.name
+        for slot, value in ref.options.items():
+            if isinstance(value, Ref):
+                yield from inside(slot, value)
+
+    layers = {layer for stage in spec.stages for layer in stage.layers}
+    named = [("stem", spec.stem), ("head", spec.head), *(("block", each) for each in layers)]
+    return {found for kind, ref in named for found in inside(kind, ref)}
+
+
+def with_every_part() -> list[str]:
+    """The smallest variants that between them have every part that any has."""
+    seen: set[tuple[str, str]] = set()
+    chosen = []
     for name, entry in sorted(registry().models().items(), key=lambda item: item[1].spec.params or 0):
-        smallest.setdefault(entry.spec.family, name)
-    return sorted(smallest.values())
+        if new := parts_of(compose(entry.spec, registry())) - seen:
+            chosen.append(name)
+            seen |= new
+    return chosen
 
 
-VARIANTS = sorted(
-    {*smallest_of_each_family(), "resnet50", "resnet26t", "seresnet50", "ecaresnet26t", "resnest18", "sknet50"}
-)
+VARIANTS = with_every_part()
 
 
 def layer(block: str, **options: Any) -> Ref:
     """A narrow layer: with the options that the block cannot do without, taken from a variant that has the block."""
     known = part("block", block)
-    required = [n for n, p in known.signature.parameters.items() if p.default is p.empty and n not in parts.GIVEN]
+    required = [name for name in known.options if (p := known.signature.parameters[name]).default is p.empty]
     layers = [each for entry in registry().models().values() for stage in entry.spec.stages for each in stage.layers]
     variant = next((each.options for each in layers if each.name == block), {})
     if known.declares("compression"):
@@ -197,15 +228,16 @@ def test_any_shortcut_learns_in_any_block(block: str, shortcut: str) -> None:
     assert_it_learns(convzoo.build(spec(block, shortcut=ref(shortcut))))
 
 
-@pytest.mark.parametrize("output_stride", [1, 2])
-@pytest.mark.parametrize(("block", "shortcut"), SHORTCUTS)
+@pytest.mark.parametrize(
+    ("block", "shortcut", "output_stride"), [(*each, 1 + number % 2) for number, each in enumerate(SHORTCUTS)]
+)
 def test_any_shortcut_learns_in_dilated_stages(block: str, shortcut: str, output_stride: int) -> None:
     model = convzoo.create_model(spec(block, shortcut=ref(shortcut)), output_stride=output_stride)
     assert_it_learns(model)
     assert model.forward_features(torch.randn(2, 3, 32, 32)).shape[2:] == (32 // output_stride,) * 2
 
 
-@pytest.mark.parametrize(("block", "conv", "cardinality"), CONVS)
+@pytest.mark.parametrize(("block", "conv", "cardinality"), DILATED_CONVS)
 def test_any_conv_learns_in_dilated_stages(block: str, conv: str, cardinality: int) -> None:
     options = {"cardinality": cardinality} if cardinality > 1 else {}
     assert_it_learns(convzoo.create_model(spec(block, conv=ref(conv), **options), output_stride=1))
@@ -397,7 +429,7 @@ def test_another_attention_replaces_the_variants_with_its_options() -> None:
 
 
 def test_an_option_of_one_part_leaves_all_others_alone() -> None:
-    before = convzoo.model_info("resnetrs50").spec
+    before = on_meta("resnetrs50").spec
     after = on_meta("resnetrs50", reduction=8).spec
     assert slot(on_meta("resnetrs50", reduction=8), "attention") == {ref("se", divisor=8, reduction=8)}
     assert after.stem == before.stem
@@ -462,7 +494,9 @@ def test_the_spec_follows_a_new_classifier() -> None:
 def test_a_composed_model_no_longer_claims_the_variants_counts() -> None:
     changed = on_meta("resnet18", attention="se").spec
     assert (changed.params, changed.macs, changed.references, changed.aliases) == (None, None, (), ())
-    assert on_meta("resnet18", num_classes=1000, norm="batch", stem="conv").spec == convzoo.model_info("resnet18").spec
+    same = on_meta("resnet18", num_classes=1000, norm="batch", stem="conv").spec
+    assert same == on_meta("resnet18").spec
+    assert same.params == convzoo.model_info("resnet18").spec.params
 
 
 # Stochastic depth
@@ -478,7 +512,7 @@ def drop_rates(model: ConvNet) -> list[float]:
 def lone_block(block: str, rate: float, *, channels: int = 16, stride: int = 2) -> ResidualBlock:
     """A block out of the builder, with norms that do something."""
     torch.manual_seed(0)
-    made = parts.Factory(registry(), "block", layer(block), {"drop_path_rate": rate})(channels, stride=stride)
+    made = convzoo.part("block", block, **layer(block).options)(channels, stride=stride, drop_path_rate=rate)
     jitter_norms(made)
     return made.train()
 
@@ -548,52 +582,7 @@ def test_drop_path_keeps_the_mean_and_draws_once_for_each_sample() -> None:
 LAST = torch.channels_last
 
 
-def assert_keeps_channels_last(make: Callable[[], nn.Module], channels: int = 16, size: int = 8) -> None:
-    for training in (True, False):
-        module = make().to(memory_format=LAST).train(training)
-        output = module(torch.randn(2, channels, size, size).to(memory_format=LAST))
-        assert min(output.shape[1:]) > 1  # else every format is channels_last
-        assert output.is_contiguous(memory_format=LAST)
-
-
-@pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("attention", ATTENTIONS)
-@pytest.mark.parametrize("block", names("block"))
-def test_blocks_keep_channels_last(block: str, attention: str | None, stride: int) -> None:
-    if (attention and block not in blocks_with("attention")) or (stride > 1 and block not in blocks_with("stride")):
-        pytest.skip("it has no such slot or stride")
-    described = layer(block, **({"attention": ref(attention)} if attention else {}))
-    factory = parts.Factory(registry(), "block", described, {"drop_path_rate": 0.2})
-    assert_keeps_channels_last(lambda: factory(16, stride=stride))
-
-
-@pytest.mark.parametrize("attention", names("attention"))
-def test_attentions_keep_channels_last(attention: str) -> None:
-    assert_keeps_channels_last(lambda: by_hand("attention", attention, 16))
-
-
-@pytest.mark.parametrize("groups", [1, 2])
-@pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("conv", names("conv"))
-def test_convs_keep_channels_last(conv: str, stride: int, groups: int) -> None:
-    if groups > 1 and not part("conv", conv).declares("groups"):
-        pytest.skip("it has no groups")
-    grouped = {"groups": groups} if groups > 1 else {}
-    assert_keeps_channels_last(lambda: by_hand("conv", conv, 16, 32, stride=stride, **grouped))
-
-
-@pytest.mark.parametrize("stem", names("stem"))
-def test_stems_keep_channels_last(stem: str) -> None:
-    assert_keeps_channels_last(lambda: by_hand("stem", stem, 3), channels=3, size=32)
-
-
-@pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("shortcut", names("shortcut"))
-def test_shortcuts_keep_channels_last(shortcut: str, stride: int) -> None:
-    assert_keeps_channels_last(lambda: by_hand("shortcut", shortcut, 16, 32, stride=stride))
-
-
-@pytest.mark.parametrize("variant", [v for v in VARIANTS if convzoo.model_info(v).spec.params < 30_000_000])
+@pytest.mark.parametrize("variant", [v for v in VARIANTS if convzoo.model_info(v).spec.params < 20_000_000])
 def test_every_layer_of_a_variant_gives_channels_last(variant: str) -> None:
     model = convzoo.create_model(variant).to(memory_format=LAST).eval()
     lost = []
@@ -606,13 +595,16 @@ def test_every_layer_of_a_variant_gives_channels_last(variant: str) -> None:
     assert lost == []
 
 
+POOLING = [{"conv": ref("split_attention")}, {"conv": ref("selective_kernel")}, {"attention": ref("cbam", reduction=2)}]
+
+
 @pytest.mark.parametrize("norm", ["group", "instance"])
-@pytest.mark.parametrize("name", ["resnest14d", "skresnet18", "cbam_resnet18"])
-def test_norms_by_sample_leave_something_of_pooled_features(name: str, norm: str) -> None:
+@pytest.mark.parametrize("slot", POOLING, ids=lambda slot: str(*slot.values()))
+def test_norms_by_sample_leave_something_of_pooled_features(slot: dict[str, Ref], norm: str) -> None:
     torch.manual_seed(0)
-    model = convzoo.create_model(name, norm=norm, num_classes=4)
+    model = convzoo.create_model(spec("basic", **slot), norm=norm)
     jitter_norms(model)
-    images = load_images("random", 64)
+    images = load_images("random", 32)
     assert [key for key in silent_weights(model, images) if key.endswith(".weight")] == []
     assert model.train()(images).isfinite().all()
 

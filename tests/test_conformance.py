@@ -1,50 +1,80 @@
-"""Every first-party plugin keeps every promise, without an expected failure."""
+"""Every first-party plugin keeps every promise, without an expected failure.
+
+Every part is examined in every run. Of the models, `make test-all` examines all, and every run those that stand for
+the others: the smallest of each family, and the smallest that differ from these in how they are compared.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import convzoo
+from convzoo import Model
+from convzoo.plugins.host import registry
 from convzoo.testing import Check, NotApplicable, checks
-
-LARGE = 90_000_000
-"""Parameters from which on a comparison is left to `make test-all`."""
-SMALL = 30_000_000
-"""Parameters up to which every tensor is corrupted in every run, in the smallest variant of each family."""
 
 PLUGINS = [
     "builtin",
     *sorted(path.parent.name for path in Path(__file__).parent.parent.glob("plugins/*/pyproject.toml")),
 ]
+SMALL = 30_000_000
+"""Parameters from which on also the smallest of its family is left to `make test-all`."""
+NARROW = 12_000_000
+"""Parameters from which on changing every tensor, one by one, is left to `make test-all`."""
+
+FURTHER: dict[str, Callable[[Model], Any]] = {
+    "torchvision has it": lambda spec: spec.reference("torchvision"),
+    "its stem is deep, and timm has it": lambda spec: spec.stem.name == "deep" and spec.reference("timm"),
+    "it has another name": lambda spec: spec.aliases,
+    "it equals its reference with other options only": lambda spec: any(r.overrides for r in spec.references),
+}
+"""What the smallest of a family may not have, by the model's spec."""
 
 
 def params(name: str) -> int:
     return convzoo.model_info(name).spec.params or 0
 
 
+def specs() -> list[Model]:
+    """Of every model, the smallest first."""
+    return sorted((entry.spec for entry in registry().models().values()), key=lambda spec: spec.params or 0)
+
+
 def smallest_of_each_family() -> set[str]:
-    """Corrupting every tensor of every variant takes long; these stand for their families in every run."""
     smallest: dict[str, str] = {}
-    for name in sorted(convzoo.list_models(), key=params):
-        smallest.setdefault(convzoo.model_info(name).spec.family, name)
+    for spec in specs():
+        smallest.setdefault(spec.family, spec.name)
     return {name for name in smallest.values() if params(name) < SMALL}
 
 
-SMALLEST = smallest_of_each_family()
+def examined_in_every_run() -> set[str]:
+    """Names that stand for all others, as the registry has them."""
+    return smallest_of_each_family() | {next(spec.name for spec in specs() if has(spec)) for has in FURTHER.values()}
+
+
+def thinned(spec: Model) -> Hashable:
+    """What is left of a model where changing every tensor is tried: equal for those that differ in depth only."""
+    runs = tuple(
+        (stage.stride, tuple((layer, min(number, 2)) for number, layer in stage.runs())) for stage in spec.stages
+    )
+    return runs, spec.stem, spec.head, spec.norm, spec.act, spec.input_size <= 32
 
 
 def examined() -> list[Any]:
-    found = []
+    always, found = examined_in_every_run(), []
+    narrow = {name for name in smallest_of_each_family() if params(name) < NARROW}
+    unlike = set({thinned(spec): spec.name for spec in reversed(specs())}.values())
     for plugin in PLUGINS:
         for check in checks(plugin):
             kind, _, name = check.subject.partition("/")
-            large = kind == "model" and (
-                (check.promise.name == "uses_every_weight" and name not in SMALLEST)
-                or (check.promise.name == "equals_its_reference" and params(name) > LARGE)
-            )
+            every_tensor = check.promise.name == "uses_every_weight"
+            if every_tensor and name not in unlike:
+                continue
+            large = kind == "model" and name not in (narrow if every_tensor else always)
             found.append(pytest.param(check, id=str(check), marks=pytest.mark.large if large else ()))
     return found
 

@@ -14,7 +14,7 @@ from torch import nn
 
 import convzoo
 from convzoo import Model, OptionError, Stage, UnknownNameError, ref
-from convzoo.parity import load_images
+from convzoo.testing.numerics import load_images
 
 from .pairs import pair
 

@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 
-from convzoo import hookspecs
-from convzoo.plugins import plugins, registry
-from convzoo.testing.promises import PROMISES
+from convzoo.plugins import hook
+from convzoo.plugins.host import plugins, registry
+from convzoo.spec.kinds import KINDS
+from convzoo.testing.kit.promises import PROMISES
 
-from .test_scaffold import MAIN, environment, run
+from .environments import MAIN, environment, run
 
 DOCS = Path(__file__).parent.parent / "docs"
 GUIDE = (DOCS / "writing-plugins.md").read_text(encoding="utf-8")
@@ -51,6 +52,7 @@ def test_every_python_block_of_the_guide_runs(monkeypatch: pytest.MonkeyPatch) -
     assert len(list(namespace["fast"].parameters())) < len(list(namespace["model"].parameters()))
 
 
+@pytest.mark.large  # every run does the same for the package that test_scaffold.py makes
 def test_every_command_of_the_guide_runs(tmp_path: Path) -> None:
     (commands,) = (code.splitlines() for language, code in FENCE.findall(GUIDE) if language == "sh")
     python = environment(tmp_path / "venv")
@@ -81,13 +83,12 @@ def test_the_reference_is_what_the_docstrings_say() -> None:
 
 
 def test_every_hook_kind_and_check_has_an_entry() -> None:
-    hooks = [name for name, value in vars(hookspecs).items() if hasattr(value, f"{hookspecs.PROJECT}_spec")]
+    hooks = [name for name, value in vars(hook).items() if hasattr(value, f"{hook.PROJECT}_spec")]
     assert hooks == ["convzoo_contribute"]
-    for hook in hooks:
-        assert f"### `{hook}(" in REFERENCE
-    kinds = {component.kind for component, owner in registry().components() if owner.name == "builtin"}
+    for name in hooks:
+        assert f"### `{name}(" in REFERENCE
     table = REFERENCE.split("## Checks")[0]
-    assert {kind for kind in kinds | {"attention"} if not re.search(rf"^{kind}\s", table, re.MULTILINE)} == set()
+    assert {kind for kind in KINDS if not re.search(rf"^[|` ]*{kind}[|` ]", table, re.MULTILINE)} == set()
     assert [p.name for p in PROMISES if f"| `{p.name}` |" not in REFERENCE] == []
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,33 +15,31 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import convzoo
 from convzoo import Component, Model, Stage, ref
-from convzoo.parity import reference_model
-from convzoo.weights import key_map
+from convzoo.layers import Maker
+from convzoo.network.weights import key_map
+from convzoo.testing.parity import reference_model
 
 from .facts import rows
+from .sites import parts_of, whole
 
-# One small variant for each way in which a family of timm's starts.
-TIMM = [
-    "resnet18",
+# One small variant for each part that starts in a way of its own, and then those for each of timm's families.
+TIMM = ["resnet18", "seresnet18", "resnest14d", "skresnet18", "densenet121"]
+MORE = [
     "resnet26t",
     "resnet50_gn",
     "resnetrs50",
     "resnext50_32x4d",
     "wide_resnet50_2",
-    "seresnet18",
     "seresnext26d_32x4d",
     "ecaresnet26t",
     "ecaresnext26t_32x4d",
-    "resnest14d",
     "resnest50d",
     "resnest50d_1s4x24d",
-    "skresnet18",
     "skresnext50_32x4d",
-    "densenet121",
 ]
 
 
-@pytest.mark.parametrize("name", TIMM)
+@pytest.mark.parametrize("name", [*TIMM, *(pytest.param(name, marks=pytest.mark.large) for name in MORE)])
 def test_each_tensor_starts_with_timms_mean_and_deviation(name: str) -> None:
     torch.manual_seed(0)
     ours, theirs = convzoo.create_model(name), timm.create_model(name)
@@ -52,7 +52,7 @@ def test_each_tensor_starts_with_timms_mean_and_deviation(name: str) -> None:
 def _assert_same_distribution(key: str, mine: torch.Tensor, theirs: torch.Tensor) -> None:
     """Two samples of one distribution, or one constant: five standard errors apart at most."""
     count = mine.numel()
-    if theirs.unique().numel() == 1:
+    if theirs.min() == theirs.max():
         assert torch.equal(mine, theirs), key
         return
     deviation = theirs.std().item()
@@ -64,7 +64,8 @@ def _assert_same_distribution(key: str, mine: torch.Tensor, theirs: torch.Tensor
 
 @pytest.mark.parametrize("row", [r["zoo_name"] for r in rows() if r.get("timm_name") and r["family"] != "densenet"])
 def test_names_that_timm_has_start_the_last_norms_as_timm_does(row: str) -> None:
-    zero = all(layer.options.get("zero_init_last", False) for stage in _spec_as(row).stages for layer in stage.layers)
+    layers = [named for part, named in parts_of(_spec_as(row)) if part.component.kind == "block"]
+    zero = all(layer.options.get("zero_init_last", False) for layer in layers)
     assert zero == (not row.startswith("sk"))
 
 
@@ -73,7 +74,7 @@ def _spec_as(name: str) -> Model:
     spec = convzoo.model_info(name).spec
     reference = spec.reference("timm")
     assert reference is not None
-    return convzoo.create_model(reference.name, device="meta").spec
+    return whole(reference.name)
 
 
 def test_resnest_starts_as_its_authors_do_under_their_name_and_as_timm_does_under_timms() -> None:
@@ -132,14 +133,9 @@ def _with_own_block() -> Model:
     return Model("own", "test", ref("cifar", width=8), (Stage((layer,)),), init=ref("kaiming"))
 
 
-def test_a_part_that_starts_a_tensor_itself_keeps_it() -> None:
-    from convzoo.plugins import plugins
-
-    convzoo.register(Component("block", "own", Own), plugin="test_own")
-    try:
-        block = convzoo.build(_with_own_block()).stages[0][0]
-    finally:
-        plugins().remove("test_own")
+def test_a_part_that_starts_a_tensor_itself_keeps_it(mine: str) -> None:
+    convzoo.register(Component("block", "own", Own), plugin=mine)
+    block: Any = convzoo.create_model(_with_own_block()).stages[0][0]
     assert block.zero.weight.abs().max().item() == 0
     assert block.halved.weight.min().item() == block.halved.weight.max().item() == 0.5
     assert block.through_data.weight.min().item() == block.through_data.weight.max().item() == 2
@@ -189,6 +185,68 @@ def test_initialisation_can_be_chosen() -> None:
     plain = convzoo.create_model("resnet18", init="default")
     bound = 1 / math.sqrt(9 * 256)
     assert plain.stages[3][0].branch.conv1.conv.weight.abs().max().item() <= bound
+
+
+class Reset(nn.Module):
+    """A block that starts by a method of its own, and reads what torch's layers have while it is constructed."""
+
+    def __init__(self, in_channels: int, *, planes: int, norm: Maker = nn.BatchNorm2d) -> None:
+        super().__init__()
+        self.out_channels = planes
+        self.conv = nn.Conv2d(in_channels, planes, 1)
+        self.norm = norm(planes)
+        self.own = nn.Parameter(torch.empty(planes, in_channels))
+        self.register_buffer("table", torch.empty(3))
+        self.bound = float(self.conv.weight.detach().abs().max())
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        nn.init.orthogonal_(self.own)
+        nn.init.constant_(self.norm.weight, 0.25)
+        nn.init.constant_(self.get_buffer("table"), 7.0)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.norm(self.conv(x))
+
+
+@pytest.mark.parametrize("init", ["default", "kaiming", "start"])
+def test_a_part_that_starts_by_a_method_of_its_own_keeps_that(mine: str, init: str) -> None:
+    convzoo.register(Component("block", "reset", Reset), Component("init", "start", start), plugin=mine)
+    spec = Model("own", "test", ref("cifar", width=8), (Stage((ref("reset", planes=8),)),), init=ref(init))
+    block: Any = convzoo.create_model(spec).stages[0][0]
+    torch.testing.assert_close(block.own @ block.own.T, torch.eye(8))
+    assert block.norm.weight.tolist() == [0.25] * 8
+    assert block.table.tolist() == [7.0] * 3
+    assert 0 < block.bound <= 1 / math.sqrt(8)
+
+
+def start(model: nn.Module) -> Iterator[tuple[torch.Tensor, Callable[[torch.Tensor], Any]]]:
+    """An init that starts norms too, and what it starts in no part of the model."""
+    for module in model.modules():
+        if isinstance(module, (nn.BatchNorm2d, nn.GroupNorm)):
+            yield module.weight, partial(nn.init.constant_, val=0.5)
+            yield module.bias, nn.init.ones_
+        elif isinstance(module, nn.Conv2d):
+            yield module.weight, partial(nn.init.normal_, std=3.0)
+
+
+@pytest.mark.parametrize("norm", ["batch", ref("group", groups=4)], ids=str)
+def test_an_init_may_start_norms(mine: str, norm: Any) -> None:
+    convzoo.register(Component("init", "start", start), plugin=mine)
+    model = convzoo.create_model("resnet20", init="start", norm=norm)
+    norms = [m for m in model.modules() if isinstance(m, (nn.BatchNorm2d, nn.GroupNorm))]
+    assert len(norms) == 19
+    assert {value for m in norms for value in (*m.weight.tolist(), *m.bias.tolist())} == {0.5, 1.0}
+    assert {tuple(m.weight.unique().tolist()) for m in norms} == {(0.5,)}
+    assert model.stages[2][0].branch.conv2.weight.std().item() == pytest.approx(3, rel=0.05)
+
+
+def test_a_norm_that_its_block_has_started_at_zero_stays_there_whatever_the_init(mine: str) -> None:
+    convzoo.register(Component("init", "start", start), plugin=mine)
+    model = convzoo.create_model("resnet20", init="start", zero_init_last=True)
+    scales = [block.branch.norm2.weight.abs().max().item() for stage in model.stages for block in stage]
+    assert scales == [0.0] * 9
+    assert model.stages[0][0].branch.conv1.norm.weight.tolist() == [0.5] * 16
 
 
 def test_reference_models_of_cbam_take_timms_attention() -> None:

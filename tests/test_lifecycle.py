@@ -12,7 +12,7 @@ from torch import nn
 
 import convzoo
 from convzoo import Component, LifecycleError, OptionError
-from convzoo.plugins import plugins
+from convzoo.plugins.host import plugins
 
 
 class Fading(nn.Module):

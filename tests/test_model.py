@@ -13,7 +13,7 @@ from torch import nn
 
 import convzoo
 from convzoo import OptionError
-from convzoo.parity import load_images
+from convzoo.testing.numerics import load_images
 
 from .pairs import pair
 
@@ -57,8 +57,22 @@ def test_dropout_stands_before_the_classifier() -> None:
     assert set(model.eval().forward_head(maps, pre_logits=True).unique().tolist()) == {1.0}
 
 
-@pytest.mark.parametrize("output_stride", [8, 16, 32])
-@pytest.mark.parametrize("name", ["resnet18", "resnet26d", "resnext50_32x4d", "seresnet18", "skresnet18"])
+@pytest.mark.parametrize(
+    ("name", "output_stride"),
+    [
+        ("resnet18", 8),
+        ("resnet26d", 8),
+        ("resnet26d", 16),
+        ("skresnet18", 8),
+        pytest.param("resnet18", 16, marks=pytest.mark.large),
+        pytest.param("skresnet18", 16, marks=pytest.mark.large),
+        *(
+            pytest.param(name, stride, marks=pytest.mark.large)
+            for name in ("resnext50_32x4d", "seresnet18")
+            for stride in (8, 16)
+        ),
+    ],
+)
 def test_dilated_networks_equal_timms(name: str, output_stride: int) -> None:
     ours, theirs = pair(name, output_stride=output_stride)
     with torch.no_grad():
@@ -143,7 +157,14 @@ def test_default_cfg_is_one_that_timm_resolves(resnet: Any) -> None:
     assert resnet.get_parameter(resnet.default_cfg["first_conv"] + ".weight").shape == (64, 3, 7, 7)
 
 
-@pytest.mark.parametrize("name", ["resnet26t", "seresnet18", "cbam_resnet18", "resnest14d", "skresnet18"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "resnet10t",
+        "skresnet18",
+        *(pytest.param(name, marks=pytest.mark.large) for name in ("seresnet18", "cbam_resnet18", "resnest14d")),
+    ],
+)
 def test_checkpointing_changes_neither_gradients_nor_statistics(name: str) -> None:
     torch.manual_seed(0)
     plain = convzoo.create_model(name, num_classes=5, drop_path_rate=0.3, zero_init_last=False).double().train()
@@ -178,7 +199,14 @@ def test_checkpointing_holds_fewer_tensors_for_the_backward_pass() -> None:
     assert saved(True) < saved(False) / 2
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet20", "cbam_resnet18", "ecaresnet26t", "resnest14d", "skresnet18"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "resnet20",
+        *(pytest.param(name, marks=pytest.mark.large) for name in ("resnet18", "cbam_resnet18", "ecaresnet26t")),
+        *(pytest.param(name, marks=pytest.mark.large) for name in ("resnest14d", "skresnet18")),
+    ],
+)
 def test_compiles_without_a_graph_break_and_exports_for_any_batch(name: str) -> None:
     model = convzoo.create_model(name).eval()
     torch._dynamo.reset()
@@ -255,7 +283,9 @@ def test_a_reset_classifier_stands_where_the_model_is_and_is_in_its_cfg(device: 
     "options", [{"global_pool": "avg"}, {"drop_rate": 0.0}, {"attention": None}, {"num_classes": 1000}, {"act": "relu"}]
 )
 def test_what_a_model_has_already_changes_nothing(options: dict[str, Any]) -> None:
-    assert convzoo.create_model("resnet18", device="meta", **options).spec is convzoo.model_info("resnet18").spec
+    spec, info = convzoo.create_model("resnet18", device="meta", **options).spec, convzoo.model_info("resnet18").spec
+    assert spec == convzoo.create_model("resnet18", device="meta").spec
+    assert (spec.params, spec.macs, spec.references) == (info.params, info.macs, info.references)
 
 
 def test_weights_of_another_dtype_are_cast_to_the_one_asked_for() -> None:

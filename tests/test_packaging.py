@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import configparser
 import email
 import json
@@ -11,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import time
 import zipfile
 from collections.abc import Callable
 from importlib import metadata
@@ -21,7 +23,9 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from convzoo.catalogue import catalogue
+from convzoo.cli.catalogue import catalogue
+
+from .environments import bare, pip, run
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -33,6 +37,10 @@ PLUGINS = sorted(path.parent.name for path in ROOT.glob("plugins/*/pyproject.tom
 DISTRIBUTIONS = ["convzoo", *PLUGINS]
 ELSEWHERE = ("timm", "torchvision", "sklearn", "numpy")
 """What a user of the core and a plugin need not have."""
+NEEDED = ("torch", "pluggy", "packaging")
+"""What the core requires."""
+QUICKEST = "resnext"
+"""The plugin whose own suite is run by itself in every run."""
 
 Wheel = Callable[[str], Path]
 
@@ -73,33 +81,34 @@ def next_minor(version: str) -> str:
     return f">={major}.{minor},<{major}.{int(minor) + 1}"
 
 
-def run(*command: str | Path, cwd: Path) -> str:
-    """Run a command, away from the paths and settings of this process, and give its output."""
-    dropped = ("PYTHON", "PYTEST", "CONVZOO")
-    env = {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
-    env["OMP_NUM_THREADS"] = "1"
-    words = [str(word) for word in command]
-    done = subprocess.run(words, cwd=cwd, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{words} gave {done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Wheel:
-    """Builds a distribution's wheel, once, from a copy of its sources."""
-    built: dict[str, Path] = {}
+    """Builds a distribution's wheel, once for all workers, from a copy of its sources."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "wheels"
 
     def build(name: str) -> Path:
-        if name not in built:
-            folder = tmp_path_factory.mktemp(f"build_{name}")
-            copy = folder / "sources"
-            ignore = shutil.ignore_patterns("__pycache__", "*.egg-info", "build")
-            shutil.copytree(sources(name), copy / sources(name).name, ignore=ignore)
-            for file in ("pyproject.toml", "README.md", "LICENSE"):
-                shutil.copy(home(name) / file, copy)
-            run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, copy, cwd=folder)
-            (built[name],) = folder.glob("*.whl")
-        return built[name]
+        folder = shared / name
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:  # another worker builds it, or has built it
+            limit = time.monotonic() + 120
+            while not (found := [*folder.glob("done/*.whl")]):
+                assert time.monotonic() < limit, f"the wheel of {name} was not built"
+                time.sleep(0.1)
+            return found[0]
+        copy = folder / "sources"
+        shutil.copytree(
+            sources(name),
+            copy / sources(name).name,
+            ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", ".*"),
+        )
+        for file in ("pyproject.toml", "README.md", "LICENSE"):
+            shutil.copy(home(name) / file, copy)
+        run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder / "new", copy, cwd=folder)
+        (folder / "new").rename(folder / "done")
+        (built,) = folder.glob("done/*.whl")
+        return built
 
     return build
 
@@ -132,12 +141,8 @@ def environment(folder: Path, wheels: list[Path], *needed: str) -> Path:
         for entry in {file.parts[0] for file in distribution.files or ()} - {"..", "__pycache__"}:
             if not (links / entry).exists() and not entry.endswith(".pth"):
                 (links / entry).symlink_to(distribution.locate_file(entry))
-    run(sys.executable, "-m", "venv", "--without-pip", folder / "venv", cwd=folder)
-    python = folder / "venv" / "bin" / "python"
-    site = run(python, "-I", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder).strip()
-    Path(site, "needed.pth").write_text(f"{links}\n", encoding="utf-8")
-    pip = (sys.executable, "-m", "pip", "--isolated", "--disable-pip-version-check", "--python", python)
-    run(*pip, "install", "--quiet", "--no-deps", "--no-index", *wheels, cwd=folder)
+    python = bare(folder / "venv", str(links))
+    pip(python, "install", *wheels, cwd=folder)
     return python
 
 
@@ -146,7 +151,7 @@ def inventory(python: Path, folder: Path) -> tuple[dict[str, str], list[str]]:
     script = """
         import importlib.util, json, sys
         import convzoo
-        from convzoo.plugins import plugins
+        from convzoo.plugins.host import plugins
         assert convzoo.__file__.startswith(sys.prefix), convzoo.__file__
         states = {name: record.status for name, record in plugins().records.items()}
         print(json.dumps([states, [name for name in sys.argv[1:] if importlib.util.find_spec(name)]]))
@@ -166,8 +171,8 @@ def test_plugin_asks_for_the_core_of_its_own_minor_version(name: str) -> None:
     assert [text for text in project(name)["dependencies"] if text.startswith("convzoo")] == [core]
 
 
-def test_core_depends_on_torch_and_pluggy_alone() -> None:
-    assert [Requirement(text).name for text in project("convzoo")["dependencies"]] == ["torch", "pluggy"]
+def test_core_depends_on_torch_and_two_small_packages_alone() -> None:
+    assert [Requirement(text).name for text in project("convzoo")["dependencies"]] == list(NEEDED)
 
 
 def test_extras_have_every_plugin_and_all_has_all_of_them() -> None:
@@ -211,8 +216,20 @@ def test_core_names_no_architecture_of_a_plugin() -> None:
     assert found == []
 
 
+def test_git_ignores_no_source() -> None:
+    files = [path for name in DISTRIBUTIONS for path in package(name).rglob("*.*") if "__pycache__" not in path.parts]
+    words = ["git", "check-ignore", "--no-index", "--stdin"]
+    try:
+        done = subprocess.run(words, cwd=ROOT, input="\n".join(map(str, files)), capture_output=True, text=True)
+    except FileNotFoundError:
+        pytest.skip("git is not installed")
+    if done.returncode == 128:
+        pytest.skip(done.stderr)
+    assert [line for line in done.stdout.splitlines() if "_cache" not in line] == []
+
+
 def test_catalogue_that_the_core_ships_is_up_to_date() -> None:
-    shipped = json.loads((package("convzoo") / "catalogue.json").read_text(encoding="utf-8"))
+    shipped = json.loads((package("convzoo") / "plugins" / "catalogue.json").read_text(encoding="utf-8"))
     assert shipped == catalogue(), "run `make catalogue`"
     assert set(shipped) == {project(name)["name"] for name in DISTRIBUTIONS}
 
@@ -223,7 +240,7 @@ def test_wheel_has_the_whole_package_and_nothing_else(name: str, wheel: Wheel) -
     wanted.add(f"{package(name).name}/py.typed")
     if name == "convzoo":
         wanted |= {path.relative_to(sources(name)).as_posix() for path in package(name).rglob("*.tmpl")}
-        wanted.add("convzoo/catalogue.json")
+        wanted.add("convzoo/plugins/catalogue.json")
     with zipfile.ZipFile(wheel(name)) as archive:
         assert {file for file in archive.namelist() if ".dist-info/" not in file} == wanted
 
@@ -243,8 +260,8 @@ def test_wheel_has_licence_readme_and_entry_points(name: str, wheel: Wheel) -> N
     assert {group: dict(entries[group]) for group in entries.sections()} == wanted
 
 
-def test_wheels_work_where_only_torch_and_pluggy_are(tmp_path: Path, wheel: Wheel) -> None:
-    python = environment(tmp_path, [wheel(name) for name in DISTRIBUTIONS], "torch", "pluggy")
+def test_wheels_work_where_only_what_the_core_requires_is(tmp_path: Path, wheel: Wheel) -> None:
+    python = environment(tmp_path, [wheel(name) for name in DISTRIBUTIONS], *NEEDED)
     assert inventory(python, tmp_path) == (dict.fromkeys(["builtin", *PLUGINS], "ok"), [])
     listed = run(python.parent / "convzoo", "list", "--json", cwd=tmp_path)
     with_models = ["builtin", *filter(models_of, PLUGINS)]
@@ -264,11 +281,31 @@ def test_wheels_work_where_only_torch_and_pluggy_are(tmp_path: Path, wheel: Whee
 
 
 @pytest.mark.parametrize("name", PLUGINS)
+def test_plugins_sources_and_tests_import_only_what_is_there_with_the_core_and_the_plugin_alone(name: str) -> None:
+    own = {Requirement(text).name for text in project(name)["dependencies"] if not text.startswith("convzoo")}
+    there = {"convzoo", package(name).name, "pytest", *NEEDED, *own, *sys.stdlib_module_names}
+    found = {}
+    for path in (*package(name).rglob("*.py"), *(home(name) / "tests").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            match node:
+                case ast.Import(names):
+                    modules = [alias.name for alias in names]
+                case ast.ImportFrom(module=str(module), level=0):
+                    modules = [module]
+                case _:
+                    continue
+            found.update({module.partition(".")[0]: path.name for module in modules})
+    assert {module: file for module, file in found.items() if module not in there} == {}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name == QUICKEST else [pytest.mark.large]) for name in PLUGINS]
+)
 def test_plugins_own_tests_and_readme_pass_with_the_core_and_the_plugin_alone(
     name: str, tmp_path: Path, wheel: Wheel
 ) -> None:
     own = [text for text in project(name)["dependencies"] if not text.startswith("convzoo")]
-    python = environment(tmp_path, [wheel("convzoo"), wheel(name)], "torch", "pluggy", "pytest", *own)
+    python = environment(tmp_path, [wheel("convzoo"), wheel(name)], *NEEDED, "pytest", *own)
     states, present = inventory(python, tmp_path)
     assert states == {"builtin": "ok", name: "ok"}
     assert set(present) <= {distribution.metadata["Name"] for distribution in with_requirements(*own)}

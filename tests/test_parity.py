@@ -11,9 +11,10 @@ import pytest
 import torch
 
 import convzoo
-from convzoo.parity import Comparison, compare, load_images, silent_weights
-from convzoo.plugins import registry
-from convzoo.weights import load_weights
+from convzoo.network.weights import load_weights
+from convzoo.plugins.host import registry
+from convzoo.testing.numerics import load_images, silent_weights
+from convzoo.testing.parity import Comparison, compare
 
 from .facts import rows
 
@@ -63,7 +64,7 @@ def test_a_corrupted_weight_is_reported_as_a_difference(key: str, monkeypatch: p
         if key in model.state_dict():
             model.state_dict()[key].add_(1e-3)
 
-    monkeypatch.setattr("convzoo.parity.load_weights", corrupt)
+    monkeypatch.setattr("convzoo.testing.parity.load_weights", corrupt)
     result = compare("seresnet18", image_size=64)
     assert not result.equal
     assert result.verdict.startswith("DIFFERS")
@@ -76,8 +77,15 @@ def test_photographs_are_two_normalised_images() -> None:
     assert 0.5 < float(photos.std()) < 2
 
 
-@pytest.mark.parametrize("channels_last", [False, True])
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize(
+    ("dtype", "channels_last"),
+    [
+        ("bfloat16", True),
+        pytest.param("bfloat16", False, marks=pytest.mark.large),
+        pytest.param("float16", True, marks=pytest.mark.large),
+        pytest.param("float16", False, marks=pytest.mark.large),
+    ],
+)
 def test_equals_timm_under_autocast(dtype: str, channels_last: bool) -> None:
     _assert_equal(compare("resnest14d", dtype=dtype, image_size=64, channels_last=channels_last))
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import convzoo
-from convzoo.plugins import plugins
+from convzoo.cli import main
+from convzoo.plugins.host import plugins
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -37,6 +36,7 @@ def test_every_python_block_of_the_readme_runs() -> None:
     assert type(namespace["fast"]) is type(namespace["model"])
 
 
+@pytest.mark.large  # as test_packaging.py runs them, where nothing but the plugin is; one of them in every run
 def test_plugin_readmes_run() -> None:
     for page in sorted(ROOT.glob("plugins/*/README.md")):
         namespace: dict[str, Any] = {}
@@ -45,19 +45,22 @@ def test_plugin_readmes_run() -> None:
                 exec(compile(code, str(page), "exec"), namespace)
 
 
+COMMANDS = re.findall(r"^convzoo (?:list|show|plugins|new|check|parity)\b.*?(?=\s+#|$)", README, re.MULTILINE)
+SLOW = ("convzoo check", "convzoo parity")
+"""What test_conformance.py and test_cli.py do in every run."""
+
+
 @pytest.mark.parametrize(
-    "line", re.findall(r"^convzoo (?:list|show|plugins|new|check|parity)\b.*?(?=\s+#|$)", README, re.MULTILINE)
+    "line", [pytest.param(line, marks=[pytest.mark.large] if line.startswith(SLOW) else []) for line in COMMANDS]
 )
-def test_commands_of_the_readme_run(line: str, tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "-c",
-        "import sys; from convzoo.cli import main; sys.exit(main())",
-        *shlex.split(line)[1:],
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout
+def test_commands_of_the_readme_run(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(shlex.split(line)[1:]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert captured.out
 
 
 def test_every_block_of_the_readme_is_run_or_is_the_set_up() -> None:
@@ -85,7 +88,12 @@ def test_every_family_stands_in_the_readme_with_its_paper() -> None:
 def test_every_file_of_the_core_that_the_map_names_exists() -> None:
     tree = FENCE.findall(CONTRIBUTING)[0][1]
     named = [word for line in tree.splitlines() if line.startswith("  ") for word in re.findall(r"\w+\.py|\w+/", line)]
-    assert len(named) > 15
+    core = {
+        path.name
+        for path in (ROOT / "core" / "convzoo").iterdir()
+        if path.suffix in ("", ".py") and path.name[0] not in "._"
+    }
+    assert core <= {name.rstrip("/") for name in named}
     assert [name for name in named if not (ROOT / "core" / "convzoo" / name).exists() and name != "data/"] == []
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from torch import nn
 
 import convzoo
 from convzoo import Component, Model, PluginError, ref
-from convzoo.plugins import Plugins, plugins
+from convzoo.plugins.host import Plugins, plugins
 
-from .sites import Site, contents, net
+from .sites import Site, contents, discover, net
 
 
 class Grow(nn.Module):
@@ -63,19 +65,21 @@ def test_failing_registration_leaves_the_one_before(mine: str, wrong: object) ->
 
 
 @pytest.mark.parametrize(
-    ("item", "holder"),
+    ("item", "taken"),
     [
-        (net("resnet18"), "convzoo"),
-        (net("resnest50d"), "convzoo-resnest"),
-        (net("mine_net", aliases=("resnest50",)), "convzoo-resnest"),
-        (Component("attention", "se", Grow), "convzoo-attention"),
+        (net("resnet18"), "model 'resnet18' is taken by plugin 'builtin' (convzoo 0."),
+        (net("resnest50d"), "model 'resnest50d' is taken by plugin 'resnest' (convzoo-resnest 0."),
+        (net("mine_net", aliases=("resnest50",)), "model 'resnest50' is taken by plugin 'resnest' (convzoo-resnest 0."),
+        (net("wrn34_2"), "model 'wrn34_2' is taken by plugin 'wide_resnet' (convzoo-wide-resnet 0."),
+        (Component("attention", "se", Grow), "attention 'se' is taken by plugin 'attention' (convzoo-attention 0."),
     ],
-    ids=["model", "alias", "own alias", "component"],
+    ids=["model", "alias", "own alias", "pattern", "component"],
 )
-def test_registration_cannot_take_a_first_party_name(mine: str, item: Component | Model, holder: str) -> None:
+def test_registration_cannot_take_a_first_party_name(mine: str, item: Component | Model, taken: str) -> None:
     before = contents(plugins())
-    with pytest.raises(PluginError, match=f"is a name of {holder}, installed or not; choose another name"):
+    with pytest.raises(PluginError, match=f"^{re.escape(taken)}") as caught:
         convzoo.register(net("mine_other"), item, plugin=mine)
+    assert "comes before plugin 'mine' (none 0); choose another name" in str(caught.value)
     assert contents(plugins()) == before
     assert mine not in plugins().records
 
@@ -98,3 +102,39 @@ def test_registration_cannot_go_by_a_name_that_no_plugin_may_have(
     with pytest.raises(PluginError, match=r"choose another name|a name has letters"):
         found.register([net("mine_net")], name)
     assert contents(found) == before
+
+
+def test_registration_cannot_take_the_name_of_an_installed_plugin_until_that_is_out(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("good_net", "good_alias"):
+        found = discover()
+        with pytest.raises(
+            PluginError, match=rf"model '{name}' is taken by plugin 'good' \(good-zoo 1\.2\.3\)"
+        ) as caught:
+            found.register([net(name)], "mine")
+        assert "choose another name, or keep that plugin out: CONVZOO_DISABLE=good-zoo" in str(caught.value)
+        assert "mine" not in found.records
+    monkeypatch.setenv("CONVZOO_DISABLE", "good-zoo")
+    found = discover()
+    found.register([net("good_net")], "mine")
+    assert found.registry.model("good_net").owner.name == "mine"
+
+
+def test_registration_cannot_take_what_another_registration_has_until_that_is_gone(mine: str) -> None:
+    convzoo.register(Component("block", "grow", Grow), net("mine_net", block="grow"), plugin=mine)
+    try:
+        for item in (Component("block", "grow", Grow), net("mine_net"), net("theirs", aliases=("mine_net",))):
+            with pytest.raises(
+                PluginError, match=r"is taken by plugin 'mine' \(none 0\), which comes before"
+            ) as caught:
+                convzoo.register(item, plugin="theirs")
+            assert "CONVZOO_DISABLE" not in str(caught.value)
+            assert "theirs" not in plugins().records
+        assert convzoo.create_model("mine_net", device="meta").num_features == 8
+        convzoo.register(plugin=mine)
+        convzoo.register(Component("block", "grow", Grow), net("mine_net", block="grow"), plugin="theirs")
+        assert convzoo.model_info("mine_net").plugin.name == "theirs"
+    finally:
+        if "theirs" in plugins().records:
+            plugins().remove("theirs")

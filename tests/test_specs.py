@@ -11,9 +11,20 @@ from typing import Any
 
 import pytest
 
-from convzoo import Component, ConvzooError, Model, Ref, Reference, SpecError, Stage, ref
-from convzoo.plugins import registry
-from convzoo.specs import Options, as_ref, parse_value
+from convzoo import (
+    Component,
+    ConvzooError,
+    Model,
+    OptionError,
+    Ref,
+    Reference,
+    SpecError,
+    Stage,
+    per_stage,
+    ref,
+)
+from convzoo.plugins.host import registry
+from convzoo.spec.refs import Options, as_ref, parse_value
 
 LAYER = ref("basic", planes=8, attention=ref("se", reduction=4), sizes=[1, [2, 3]])
 STAGE = Stage((LAYER, LAYER, ref("basic", planes=8)), stride=2)
@@ -44,6 +55,7 @@ def model(**fields: Any) -> Model:
 SPECS = (
     Options({"a": 1, "b": (2, 3)}),
     LAYER,
+    per_stage(None, "cbam", ref("se", reduction=8), [1, [2]]),
     STAGE,
     model().references[0],
     model(),
@@ -151,7 +163,8 @@ def test_every_contributed_model_survives_json() -> None:
         {},
         {"stages": (STAGE, Stage((ref("a", conv=ref("b", conv=ref("c", d=(1, 2)))),)))},
         {"references": (), "aliases": (), "keys": (), "params": None, "output_stride": None},
-        {"stem": "mine/cifar", "norm": "mine/group(groups=8)", "stages": (Stage((ref("a/b", conv=ref("c/d")),)),)},
+        {"stem": "my-cifar", "norm": "ref('my-group', groups=8)", "stages": (Stage((ref("a.b", conv=ref("c-d")),)),)},
+        {"stages": (Stage((ref("a", conv=per_stage("b", ref("c", d=[1])), e=per_stage(1, (2, 3), None)),)),)},
         {"stem": ref("cifar", flag=False, nothing=None, text="1", ratio=0.1, nested={"a": {"b": [1]}})},
     ],
 )
@@ -221,9 +234,10 @@ def test_dict_that_lacks_a_field_is_refused(field: str) -> None:
         ref("my-gate", reduction=8),
         ref("gate.v2", reduction=8),
         ref("3x3", reduction=8),
-        ref("mine/half"),
-        ref("mine/half", factor=0.9),
-        ref("my-zoo/gate.v2", block=ref("1st/3x3", gate=ref("my_zoo/se"))),
+        ref("gate.v2", block=ref("3x3", gate=ref("se"))),
+        ref("a", b=ref("my-gate"), c=(ref("gate.v2", d=1), "my-gate")),
+        ref("a", b=per_stage(None, "cbam", ref("se", reduction=8), (1, 2))),
+        ref("my-gate", b=per_stage(ref("gate.v2", c=1), ref("d"))),
     ],
     ids=str,
 )
@@ -235,7 +249,29 @@ def test_ref_survives_its_text(value: Ref) -> None:
 def test_ref_is_read_with_bare_words_and_blanks() -> None:
     expected = ref("bottleneck", conv="plain", attention=ref("se", reduction=8))
     assert Ref.parse("  bottleneck( conv = plain,attention=se( reduction = 8 ) ) ") == expected
-    assert Ref.parse("a/b(conv=mine/plain, sizes=(c/d,))") == ref("a/b", conv="mine/plain", sizes=("c/d",))
+    assert Ref.parse("a(sizes=(b, c,), each=[d])") == ref("a", sizes=("b", "c"), each=("d",))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (ref("se", reduction=8), "se(reduction=8)"),
+        (ref("a", b=ref("se"), c=ref("my-gate")), "a(b=se(), c=ref('my-gate'))"),
+        (ref("my-gate", reduction=8), "ref('my-gate', reduction=8)"),
+        (ref("3x3", a=ref("se", b="c")), "ref('3x3', a=se(b='c'))"),
+        (per_stage(None, "cbam", ref("se", reduction=8)), "per_stage(None, 'cbam', se(reduction=8))"),
+        (ref("se", reduction=per_stage(4, 8)), "se(reduction=per_stage(4, 8))"),
+    ],
+)
+def test_text_is_plain_where_names_are(value: Any, text: str) -> None:
+    assert str(value) == text
+    assert parse_value(text) == value
+
+
+@pytest.mark.parametrize("name", ["se", "my-gate", "3x3", "gate.v2"])
+def test_text_of_a_ref_without_options_is_its_name(name: str) -> None:
+    assert str(ref(name)) == name
+    assert Ref.parse(f"ref({name!r})") == Ref.parse(name) == ref(name)
 
 
 @pytest.mark.parametrize(
@@ -251,14 +287,16 @@ def test_ref_is_read_with_bare_words_and_blanks() -> None:
         "se reduction",
         "[1, 2]",
         "se(**{'reduction': 8})",
-        "/se",
-        "se/",
-        "mine//se",
-        "our/mine/se",
-        "our/mine/se(reduction=8)",
-        "/se(reduction=8)",
-        "se(gate=our/mine/se)",
+        "my/se",
+        "my/se(reduction=8)",
+        "se(gate=my/se)",
         "se(reduction=1/8)",
+        "per_stage(se)",
+        "per_stage(se, se)",
+        "per_stage(a=1)",
+        "ref(reduction=8)",
+        "ref(se, reduction=8)",
+        "a.b(reduction=8)",
     ],
 )
 def test_text_that_is_no_ref_is_refused(text: str) -> None:
@@ -279,9 +317,11 @@ def test_text_that_is_no_ref_is_refused(text: str) -> None:
         ("my-gate", "my-gate"),
         ("3x3", "3x3"),
         ("se(reduction=8)", ref("se", reduction=8)),
-        ("mine/se", "mine/se"),
         ("1/2", "1/2"),
-        ("mine/se(reduction=8)", ref("mine/se", reduction=8)),
+        ("my-se(reduction=8)", "my-se(reduction=8)"),
+        ("ref('my-se', reduction=8)", ref("my-se", reduction=8)),
+        ("per_stage(None, cbam, se(reduction=8))", per_stage(None, "cbam", ref("se", reduction=8))),
+        ("[3, 5]", (3, 5)),
     ],
 )
 def test_values_are_read_from_text(text: str, value: object) -> None:
@@ -344,20 +384,29 @@ def test_stage_of_one_bare_layer_is_refused(layers: Any) -> None:
         Stage(layers)
 
 
-@pytest.mark.parametrize("name", ["", None, 3, "/se", "mine/", "our/mine/se"])
+@pytest.mark.parametrize("name", ["", None, 3, "my/se", "-se", "se gate"])
 def test_ref_without_a_name_is_refused(name: Any) -> None:
     with pytest.raises(SpecError, match="by its name"):
         Ref(name)
 
 
-def test_option_called_ref_is_refused() -> None:
-    with pytest.raises(SpecError, match="'ref' cannot be an option's name"):
-        Ref("se", Options({"ref": 1}))
+@pytest.mark.parametrize("mark", ["ref", "per_stage"])
+def test_option_called_as_json_marks_a_ref_is_refused(mark: str) -> None:
+    for make in (lambda: Ref("se", Options({mark: 1})), lambda: ref("se", nested={mark: "conv"})):
+        with pytest.raises(SpecError, match=f"'{mark}' cannot be an option's name"):
+            make()
 
 
-def test_nested_option_called_ref_is_refused() -> None:
-    with pytest.raises(SpecError, match="'ref' cannot be an option's name"):
-        ref("se", nested={"ref": "conv"})
+def test_name_that_text_cannot_call_tells_how_its_options_are_written() -> None:
+    with pytest.raises(SpecError, match=r"a name with '-' or '\.' reads ref\('name', option=value\)"):
+        Ref.parse("my-gate(reduction=8)")
+
+
+def test_values_per_stage_inside_of_values_per_stage_are_refused() -> None:
+    with pytest.raises(SpecError, match=r"per_stage\(\) cannot stand inside of per_stage\(\)"):
+        per_stage(1, per_stage(2, 3))
+    with pytest.raises(SpecError, match="cannot read"):
+        Ref.parse("se(reduction=per_stage(1, per_stage(2, 3)))")
 
 
 def test_reference_to_another_library_is_refused() -> None:
@@ -371,10 +420,10 @@ def test_component_with_a_malformed_target_is_refused(target: Any) -> None:
         Component("act", "swish", target)
 
 
-@pytest.mark.parametrize(("kind", "name", "field"), [("", "a", "kind"), ("act", "", "name"), ("act", None, "name")])
-def test_component_without_kind_or_name_is_refused(kind: Any, name: Any, field: str) -> None:
-    with pytest.raises(SpecError, match=f"a component's {field}"):
-        Component(kind, name, "torch.nn:SiLU")
+@pytest.mark.parametrize("name", ["", None])
+def test_component_without_a_name_is_refused(name: Any) -> None:
+    with pytest.raises(SpecError, match="a component's name"):
+        Component("act", name, "torch.nn:SiLU")
 
 
 def test_components_example_is_kept_as_options() -> None:
@@ -386,6 +435,16 @@ def test_components_example_is_kept_as_options() -> None:
     assert Component("block", "ghost", "ghost:Ghost").example == {}
 
 
+def test_component_may_give_several_examples() -> None:
+    sets = [{"planes": 64, "sizes": [1, 2]}, {"planes": 8}]
+    component = Component("block", "ghost", "ghost:Ghost", example=sets)
+    sets[0]["planes"] = 32
+    assert component.examples == (Options({"planes": 64, "sizes": (1, 2)}), Options({"planes": 8}))
+    assert Component("block", "ghost", "ghost:Ghost", example={"planes": 8}).examples == (Options({"planes": 8}),)
+    assert Component("block", "ghost", "ghost:Ghost").examples == (Options(),)
+    assert hash(component) == hash(Component("block", "ghost", "ghost:Ghost", example=component.examples))
+
+
 @pytest.mark.parametrize("example", [None, 3, "planes=64", ["planes"], {"ref": 1}])
 def test_component_whose_example_is_no_options_is_refused(example: Any) -> None:
     with pytest.raises(SpecError, match="option"):
@@ -395,6 +454,7 @@ def test_component_whose_example_is_no_options_is_refused(example: Any) -> None:
 def test_spec_error_is_caught_as_convzoo_error_and_as_value_error() -> None:
     assert issubclass(SpecError, ConvzooError)
     assert issubclass(SpecError, ValueError)
+    assert issubclass(OptionError, SpecError)
 
 
 # What specs can do
@@ -462,7 +522,7 @@ def test_dict_that_is_none_is_refused(data: Any) -> None:
         Model.from_dict(data)
 
 
-@pytest.mark.parametrize("text", ["se ('eca')", "a(x=1, x=2)", "ref('se')", "f(1)(x=2)"])
+@pytest.mark.parametrize("text", ["se ('eca')", "a(x=1, x=2)", "ref('my se')", "f(1)(x=2)"])
 def test_calls_that_are_no_ref_are_refused(text: str) -> None:
     with pytest.raises(SpecError, match="cannot read"):
         Ref.parse(text)

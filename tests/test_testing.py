@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -19,10 +20,10 @@ import convzoo
 from convzoo import Component, Model, OptionError, PluginError, Reference, Stage, ref
 from convzoo.cli import main
 from convzoo.layers import Position
-from convzoo.plugins import plugins
-from convzoo.registry import Owner
+from convzoo.plugins.host import plugins
+from convzoo.plugins.registry import Owner
 from convzoo.testing import CheckFailed, NotApplicable, checks, conformance
-from convzoo.testing.promises import PROMISES
+from convzoo.testing.kit.promises import PROMISES
 
 WORDS = "a part of a test"
 
@@ -187,6 +188,35 @@ class InPlace(Attention):
         with torch.no_grad():
             x.mul_(0.5)
         return super().forward(x)
+
+
+@broken("leaves_its_input_alone", "block")
+class Hasting(Attention):
+    """Sound behind every norm but one that gives its very input; and nobody can see that it works in place."""
+
+    def __init__(self, in_channels: int, *, norm: Callable[..., nn.Module] = nn.BatchNorm2d) -> None:
+        super().__init__(in_channels)
+        self.out_channels = in_channels
+        self.norm = norm(in_channels)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(self.norm(x).relu_()) + x
+
+
+@broken("works_out_of_place_when_told", "act")
+class Overwriting(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.relu_()
+
+
+@broken("learns_with_every_parameter", example=({"idle": False}, {"idle": True}))
+class Optional(Attention):
+    """Sound with the first of its examples only."""
+
+    def __init__(self, channels: int, *, idle: bool) -> None:
+        super().__init__(channels)
+        if idle:
+            self.bias = nn.Parameter(torch.rand(channels))
 
 
 @broken("learns_with_every_parameter")
@@ -620,6 +650,18 @@ def test_a_part_that_cannot_be_tried_says_how_to_give_an_example() -> None:
     assert 'example={"planes": ...}' in results()["declares_shapes"]
 
 
+def test_every_example_is_tried_and_the_one_that_fails_is_named() -> None:
+    contribute(next(each for _, each in BROKEN if each.name == "optional"))
+    found = results()
+    assert "optional(idle=True), no gradient reaches bias" in found["learns_with_every_parameter"]
+    assert found["copies"] == "passed"
+
+
+def test_work_in_place_that_only_shows_behind_a_norm_that_gives_its_input_is_told_so() -> None:
+    contribute(next(each for _, each in BROKEN if each.name == "hasting"))
+    assert "with stride 1 and a norm that gives its input, forward changes" in results()["leaves_its_input_alone"]
+
+
 def test_a_crash_is_a_failure_with_its_cause() -> None:
     class Crashing(Attention):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -653,39 +695,42 @@ def test_a_plugin_that_is_not_there_cannot_be_checked(plugin: str, words: str) -
 
 
 SUITE = """
-import pytest, torch
 import convzoo
 from convzoo import Component
 from convzoo.testing import conformance
 from tests.test_testing import Attention, Reordering
 
-convzoo.register(Component("attention", "shaky", {target}, "a part of a test"), plugin="broken")
-test_conformance = conformance("broken"{expected})
+convzoo.register(Component("attention", "sound", Attention, "a part of a test"), plugin="sound")
+convzoo.register(Component("attention", "shaky", Reordering, "a part of a test"), plugin="shaky")
+reason = "torch cannot reverse channels otherwise"
+test_sound = conformance("sound")
+test_shaky = conformance("shaky")
+test_known = conformance("shaky", expected_failures={"attention/shaky/keeps_channels_last": reason})
+test_mended = conformance("sound", expected_failures={"attention/sound/keeps_channels_last": reason})
 """
 
 
-def suite(tmp_path: Path, target: str, expected: str = "") -> subprocess.CompletedProcess[str]:
-    (tmp_path / "test_it.py").write_text(SUITE.format(target=target, expected=expected))
-    command = [sys.executable, "-m", "pytest", "-q", "-rA", "-p", "no:cacheprovider", str(tmp_path)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent.parent)
-
-
-def test_three_lines_give_a_named_test_for_each_check(tmp_path: Path) -> None:
-    done = suite(tmp_path, "Attention")
-    assert done.returncode == 0, done.stdout
-    assert "PASSED" in done.stdout
-    assert "test_conformance[attention/shaky/keeps_channels_last]" in done.stdout
-
-
-def test_an_expected_failure_passes_while_it_fails_and_fails_once_it_passes(tmp_path: Path) -> None:
-    alone = suite(tmp_path, "Reordering")
-    assert alone.returncode == 1
-    assert "To mend it: avoid view, x[:, index] and .contiguous()" in alone.stdout
-    expected = ", expected_failures={'attention/shaky/keeps_channels_last': 'torch cannot reverse channels otherwise'}"
-    assert suite(tmp_path, "Reordering", expected).returncode == 0
-    mended = suite(tmp_path, "Attention", expected)
-    assert mended.returncode == 1
-    assert "[XPASS(strict)] torch cannot reverse channels otherwise" in mended.stdout
+def test_a_line_gives_a_named_test_for_each_check_and_an_expected_failure_fails_once_it_passes(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(SUITE)
+    command = [sys.executable, "-m", "pytest", "-q", "-rA", "-p", "no:cacheprovider", str(tmp_path), "-k"]
+    done = subprocess.run(
+        [*command, "keeps_channels_last or copies"], capture_output=True, text=True, cwd=Path(__file__).parent.parent
+    )
+    told = {
+        test: outcome
+        for outcome, test in re.findall(r"^(PASSED|FAILED|XFAIL|XPASS) \S*::(\S+)", done.stdout, re.MULTILINE)
+    }
+    layout, copies = "keeps_channels_last", "copies"
+    assert told == {
+        f"test_sound[attention/sound/{layout}]": "PASSED",
+        f"test_shaky[attention/shaky/{layout}]": "FAILED",
+        f"test_known[attention/shaky/{layout}]": "XFAIL",
+        f"test_mended[attention/sound/{layout}]": "FAILED",
+        **{f"test_{name}[attention/sound/{copies}]": "PASSED" for name in ("sound", "mended")},
+        **{f"test_{name}[attention/shaky/{copies}]": "PASSED" for name in ("shaky", "known")},
+    }, done.stdout
+    assert "To mend it: avoid view, x[:, index] and .contiguous()" in done.stdout
+    assert "[XPASS(strict)] torch cannot reverse channels otherwise" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -720,21 +765,6 @@ def test_the_command_refuses_what_is_not_there(words: list[str], capsys: pytest.
     contribute(Component("attention", "plain", Attention, WORDS))
     assert main(["check", *words]) == 2
     assert "convzoo check:" in capsys.readouterr().err
-
-
-def test_a_part_whose_name_another_plugin_has_too_can_still_be_checked() -> None:
-    contribute(
-        Component("attention", "shared", Attention, WORDS), model(BASIC.with_options(attention="shared"), params=1)
-    )
-    convzoo.register(Component("attention", "shared", AlwaysDropping, WORDS), model(), plugin="rival")
-    try:
-        found = results()
-        rival = {str(check): check for check in checks("rival")}
-        with pytest.raises(CheckFailed):
-            rival["attention/shared/repeats_itself_in_eval_mode"]()
-    finally:
-        plugins().remove("rival")
-    assert found["repeats_itself_in_eval_mode"] == found["copies"] == found["builds_on_meta"] == "passed"
 
 
 def test_a_check_leaves_the_number_of_threads_as_it_was() -> None:

@@ -2,18 +2,58 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import re
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
-from .test_scaffold import environment, plugins_of, run
+import pytest
+
+import convzoo
+from convzoo.plugins.host import plugins
+from convzoo.testing import NotApplicable, checks
+
+from .environments import environment, pip, plugins_of, run
 
 PACKAGE = Path(__file__).resolve().parent / "third_party" / "res2net"
 NETWORKS = ("res2net50_26w_4s", "res2net50_48w_2s", "res2net50_14w_8s", "res2net101_26w_4s")
 
 
+@pytest.fixture
+def res2net(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """Its plugin in this process, as if it were installed."""
+    monkeypatch.syspath_prepend(PACKAGE / "src")
+    plugin = importlib.import_module("convzoo_res2net.plugin")
+    convzoo.register(*plugin.convzoo_contribute(), plugin="res2net")
+    yield plugin
+    plugins().remove("res2net")
+    for name in [name for name in sys.modules if name.partition(".")[0] == "convzoo_res2net"]:
+        monkeypatch.delitem(sys.modules, name)
+
+
+SLOW = ("compiles", "exports", "holds_no_memory")
+
+
+def test_res2net_keeps_its_promises(res2net: ModuleType) -> None:
+    """Those of its convolution, and the costs of its networks; the rest is for the suite that it brings."""
+    passed = []
+    for check in checks("res2net"):
+        subject, promise = str(check).rsplit("/", 1)
+        if promise not in SLOW and (subject == "conv/res2net" or promise == "costs_what_it_pins"):
+            try:
+                check()
+            except NotApplicable:
+                continue
+            passed.append(str(check))
+    assert {f"model/{network}/costs_what_it_pins" for network in NETWORKS} <= set(passed)
+    assert len([name for name in passed if name.startswith("conv/res2net/")]) > 5
+
+
+@pytest.mark.large
 def test_res2net_installs_and_passes_its_suite(tmp_path: Path) -> None:
     before = plugins_of(sys.executable, tmp_path)
     folder = tmp_path / "res2net"
@@ -21,8 +61,7 @@ def test_res2net_installs_and_passes_its_suite(tmp_path: Path) -> None:
     shutil.copytree(PACKAGE, folder, ignore=shutil.ignore_patterns("build", "*.egg-info", "__pycache__"))
 
     python = environment(tmp_path / "venv")
-    pip = (sys.executable, "-m", "pip", "--isolated", "--disable-pip-version-check", "--python", python)
-    run(*pip, "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index", folder, cwd=tmp_path)
+    pip(python, "install", folder, cwd=tmp_path)
     assert plugins_of(python, tmp_path) == {**before, "res2net": "ok"}
 
     out = run(python, "-m", "pytest", "-v", "-p", "no:cacheprovider", cwd=folder)

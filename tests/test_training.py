@@ -1,6 +1,8 @@
 """A small network of each family learns to read digits, with what is special to the family at work while it does.
 
-``pytest tests/test_training.py -s`` prints what was reached; a junit file has it as properties.
+Every run trains :data:`QUICK`, which between them have whatever a training loop has to do with: a schedule, a penalty,
+another form for inference, random mixing and dropout. ``pytest tests/test_training.py -s`` trains all, and prints what
+was reached; a junit file has it as properties.
 """
 
 from __future__ import annotations
@@ -22,8 +24,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import convzoo
 from convzoo import Stage, ref
-from convzoo.lifecycle import Deployable
-from convzoo.model import ConvNet
+from convzoo.network.lifecycle import Deployable
+from convzoo.network.model import ConvNet
 
 
 @pytest.fixture(autouse=True)
@@ -39,9 +41,9 @@ def _alone() -> Iterator[None]:
 
 @functools.cache
 def digits() -> tuple[TensorDataset, TensorDataset]:
-    """Handwritten digits, ``(N, 1, 32, 32)`` and labels: those to learn from, and a quarter that is held out."""
+    """Handwritten digits, ``(N, 1, 16, 16)`` and labels: those to learn from, and a quarter that is held out."""
     data = load_digits()
-    images = F.interpolate(torch.tensor(data.images, dtype=torch.float32).unsqueeze(1), size=32, mode="bilinear")
+    images = F.interpolate(torch.tensor(data.images, dtype=torch.float32).unsqueeze(1), size=16, mode="bilinear")
     labels = torch.tensor(data.target)
     known, held_out = train_test_split(range(len(labels)), test_size=0.25, stratify=labels, random_state=0)
     images = (images - images[known].mean()) / images[known].std()
@@ -100,7 +102,7 @@ class Case(NamedTuple):
 
 
 CASES = {
-    "resnet": Case(small("resnet20", depth=3), 5),
+    "resnet": Case(small("resnet20", depth=2), 3),
     "resnext": Case(small("resnext29_32x4d", shrink=4, cardinality=8, base_width=16), 6),
     "se": Case(small("seresnet20", depth=3), 5),
     "eca": Case(small("resnet20", depth=3, attention="eca"), 5),
@@ -109,11 +111,19 @@ CASES = {
     "resnest": Case(small("resnest14d", shrink=4), 4),
     "sknet": Case(small("skresnet18", shrink=4, conv=ref("selective_kernel", split_input=False)), 6),
     "densenet": Case(small("densenet40_k12_bc", depth=2, dropout=0.1), 6),
-    "condensenet": Case(small("condensenet50_cifar", depth=3), 8, penalty_weight=1e-5),
-    "shake_shake": Case(small("shakeshake20_2x16d", forward_mode="shake", backward_mode="shake", level="image"), 6),
+    "condensenet": Case(small("condensenet50_cifar", depth=2, dropout=0.05), 5, penalty_weight=1e-5),
+    "shake_shake": Case(small("shakeshake20_2x16d", forward_mode="shake", backward_mode="shake", level="image"), 4),
     "deformable": Case(small("resnet20_b", depth=2, last="deformable"), 5),
     "drop_path": Case(small("resnet20_b", depth=3, drop_path_rate=0.2), 6),
 }
+QUICK = ("resnet", "condensenet", "shake_shake")
+"""Those that are trained in every run: a plain one; a schedule with a penalty, dropout and another form for inference;
+and branches that are mixed at random. The others are left to `make test-all`."""
+
+
+def large(family: str) -> Any:
+    """The mark of what is not trained in every run."""
+    return () if family in QUICK else pytest.mark.large
 
 
 # What is measured each time that a module runs in training: of the module, its output y and its inputs.
@@ -210,6 +220,7 @@ MECHANICS = [
     Mechanic("densenet", r"stages\.0\.0\.branch\.conv1", widening, 3, 3, [{"bottleneck": 0}]),
     Mechanic("densenet", r"stages\.[12]\.0", widening, 0.5, 0.5, [{"compression": 1.0}]),
     Mechanic("densenet", r"dropout\d?", dropped, 0.09, 0.11, [{"dropout": 0.0}]),
+    Mechanic("condensenet", r"dropout\d?", dropped, 0.04, 0.06, [{"dropout": 0.0}]),
     # A quarter in the second half of the training; 1, 3/4 and 1/2 for a sixth of it each before.
     Mechanic("condensenet", r"branch\.conv1", kept, 0.48, 0.52, [{"condense_factor": 1}, {"condense_factor": 2}]),
     Mechanic("shake_shake", "mix", shaking, 0.2, 0.4, SHAKE_OFF),
@@ -246,7 +257,7 @@ def watching(model: ConvNet, mechanics: list[Mechanic]) -> Iterator[None]:
         assert all(low <= value <= high for mean in means.values() for value in mean), f"{what}: {means}"
 
 
-@pytest.mark.parametrize("family", CASES)
+@pytest.mark.parametrize("family", [pytest.param(family, marks=large(family)) for family in CASES])
 def test_family_learns_digits_with_its_mechanics_on(family: str, record_property: Callable[..., None]) -> None:
     build, epochs, penalty_weight = CASES[family]
     mechanics = [mechanic for mechanic in MECHANICS if mechanic.family == family]
@@ -276,10 +287,14 @@ def test_family_learns_digits_with_its_mechanics_on(family: str, record_property
         assert change > 0.02, "with what steers another image, the answers are others"
 
 
-OFF = [(mechanic, off) for mechanic in MECHANICS for off in mechanic.off]
+OFF = [
+    pytest.param(mechanic, off, id="-".join([mechanic.family, *off]), marks=large(mechanic.family))
+    for mechanic in MECHANICS
+    for off in mechanic.off
+]
 
 
-@pytest.mark.parametrize(("mechanic", "off"), OFF, ids=["-".join([mechanic.family, *off]) for mechanic, off in OFF])
+@pytest.mark.parametrize(("mechanic", "off"), OFF)
 def test_mechanics_that_are_off_are_missed(mechanic: Mechanic, off: dict[str, Any]) -> None:
     model = CASES[mechanic.family].build(**off)
     with pytest.raises(AssertionError, match=f"^{mechanic.measure.__name__}:"), watching(model, [mechanic]):

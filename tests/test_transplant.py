@@ -14,12 +14,12 @@ import torch.nn.functional as F
 from torch import nn
 
 import convzoo
-from convzoo.parity import reference_model, reference_of
+from convzoo.network.weights import key_map
 from convzoo.testing import Transplant, TransplantError, transplant
-from convzoo.weights import key_map
+from convzoo.testing.parity import reference_model, reference_of
 
 Layers = list[nn.Module]
-MODULE = importlib.import_module("convzoo.testing.transplant")
+MODULE = importlib.import_module("convzoo.testing.transplant.align")
 
 
 def _images(channels: int = 3, size: int = 64, batch: int = 2) -> torch.Tensor:
@@ -73,19 +73,16 @@ def _refused(reference: nn.Module, model: nn.Module, images: torch.Tensor) -> st
     return str(caught.value)
 
 
+PAIRS = [("resnet18", "timm"), ("cbam_resnet18", "timm"), ("skresnet18", "timm"), ("densenet121", "torchvision")]
+MORE = ["resnet50_gn", "seresnet50", "ecaresnet26t", "resnest50", "densenet121"]
+
+
 @pytest.mark.parametrize(
     ("name", "library"),
     [
-        ("resnet18", "timm"),
-        ("resnet50_gn", "timm"),
-        ("seresnet50", "timm"),
-        ("ecaresnet26t", "timm"),
-        ("cbam_resnet18", "timm"),
-        ("resnest50", "timm"),
-        ("skresnet18", "timm"),
-        ("densenet121", "timm"),
-        ("resnet50", "torchvision"),
-        ("densenet121", "torchvision"),
+        *PAIRS,
+        *(pytest.param(name, "timm", marks=pytest.mark.large) for name in MORE),
+        pytest.param("resnet50", "torchvision", marks=pytest.mark.large),
     ],
 )
 def test_finds_the_key_map_of_a_variant_by_itself(name: str, library: str) -> None:

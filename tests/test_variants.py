@@ -1,4 +1,8 @@
-"""Every variant of the table exists under its names, and costs what the table says, to the unit."""
+"""Every variant of the table exists under its names, and costs what the table says, to the unit.
+
+A variant need not stand in the table: it is one row of its plugin, whose pins the conformance kit measures. The table
+has what was read elsewhere, with its sources.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,22 @@ from typing import Any
 import pytest
 
 import convzoo
-from convzoo.counting import count
+from convzoo.network.counting import count
 from convzoo_condensenet import halve_classifier
 
 from .facts import rows
 
 ROWS = {row["zoo_name"]: row for row in rows() if not row.get("form", "").startswith("deployed")}
 DEPLOYED = {row["zoo_name"]: row for row in rows() if row.get("form") == "deployed, classifier halved"}
+
+
+def measured(rows: dict[str, dict[str, Any]], key: str, *, limit: int) -> list[Any]:
+    """The rows that have ``key``; those of more than ``limit`` parameters are left to `make test-all`."""
+    return [
+        pytest.param(row, id=name, marks=pytest.mark.large if row["params"] > limit else ())
+        for name, row in rows.items()
+        if key in row
+    ]
 
 
 # That a variant costs what it pins is a check of the conformance kit.
@@ -23,13 +36,13 @@ def test_variant_pins_the_parameters_and_macs_of_the_table(row: dict[str, Any]) 
     assert (spec.params, spec.macs) == (row["params"], row["macs"])
 
 
-@pytest.mark.parametrize("row", [pytest.param(r, id=name) for name, r in ROWS.items() if "macs_224" in r])
+@pytest.mark.parametrize("row", measured(ROWS, "macs_224", limit=12_000_000))
 def test_variant_has_the_macs_of_the_table_at_224_px(row: dict[str, Any]) -> None:
     model = convzoo.create_model(row["zoo_name"], device="meta")
     assert count(model, (3, 224, 224)) == (row["params"], row["macs_224"])
 
 
-@pytest.mark.parametrize("row", [pytest.param(r, id=name) for name, r in DEPLOYED.items() if "params" in r])
+@pytest.mark.parametrize("row", measured(DEPLOYED, "params", limit=500_000))
 def test_deployed_variant_has_the_parameters_and_macs_of_the_table(row: dict[str, Any]) -> None:
     model = convzoo.create_model(row["zoo_name"])
     convzoo.set_progress(model, 1)
@@ -54,8 +67,8 @@ def test_variant_exists_under_its_names_with_its_classes_and_size(row: dict[str,
     assert (torchvision.name if torchvision else None) == row.get("torchvision_name")
 
 
-def test_every_variant_stands_in_the_table() -> None:
-    assert set(convzoo.list_models()) == set(ROWS) >= set(DEPLOYED)
+def test_a_form_of_a_variant_stands_in_the_table_once() -> None:
+    assert set(ROWS) >= set(DEPLOYED)
     assert len(ROWS) + len(DEPLOYED) == len(rows())
 
 
@@ -65,7 +78,7 @@ def test_every_variant_says_where_it_comes_from() -> None:
 
 
 def test_cifar_variants_have_ten_classes_and_say_32_px() -> None:
-    for name in convzoo.list_models("*"):
+    for name in convzoo.list_models():
         spec = convzoo.model_info(name).spec
         if spec.dataset == "cifar10":
             assert (spec.num_classes, spec.input_size) == (10, 32), name

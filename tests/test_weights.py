@@ -16,10 +16,12 @@ from torch import nn
 import convzoo
 from convzoo import Model, WeightsError, create_model, ref
 from convzoo.layouts import BASIC, KEYS, stages
-from convzoo.model import ConvNet
-from convzoo.parity import jitter_norms
-from convzoo.plugins import registry
-from convzoo.weights import COUNTER, key_map, load_weights, reference_state_dict
+from convzoo.network.model import ConvNet
+from convzoo.network.weights import COUNTER, key_map, load_weights, reference_state_dict
+from convzoo.plugins.host import registry
+from convzoo.testing.numerics import jitter_norms
+
+from .sites import smallest_of_each_family
 
 State = dict[str, torch.Tensor]
 
@@ -354,14 +356,7 @@ def test_the_variants_own_number_of_classes_wants_the_classifier_too(state: Stat
 # Key maps
 
 
-def smallest_with_keys_of_each_family() -> list[str]:
-    smallest: dict[str, str] = {}
-    for name, entry in sorted(registry().models().items(), key=lambda item: item[1].spec.params or 0):
-        if entry.spec.keys:
-            smallest.setdefault(entry.spec.family, name)
-    return sorted(smallest.values())
-
-
+@pytest.mark.large  # every run has the smallest of each family below, and each that is compared with timm
 @pytest.mark.parametrize(
     "variant",
     [name for name, entry in registry().models().items() if entry.spec.keys and entry.spec.params < 30_000_000],
@@ -373,7 +368,14 @@ def test_key_maps_are_injective(variant: str) -> None:
     assert len(set(names.values())) == len(names)
 
 
-@pytest.mark.parametrize("variant", smallest_with_keys_of_each_family())
+@pytest.mark.parametrize(
+    "variant",
+    [
+        pytest.param(name, marks=[pytest.mark.large] if name == "senet154" else [])
+        for name in smallest_of_each_family()
+        if registry().model(name).spec.keys
+    ],
+)
 def test_a_variant_gets_its_weights_back_from_its_reference_state_dict(variant: str) -> None:
     source = create_model(variant)
     model = create_model(variant, device="meta")

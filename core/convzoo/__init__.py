@@ -1,6 +1,10 @@
 """convzoo: convolutional networks for PyTorch, in which every part is a plugin."""
 
-from convzoo.api import ModelInfo, build, create_model, is_model, list_models, model_info
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from convzoo.api import ModelInfo, build, create_model, is_model, list_models, model_info, part
 from convzoo.errors import (
     ConvzooError,
     LifecycleError,
@@ -11,10 +15,15 @@ from convzoo.errors import (
     UnknownNameError,
     WeightsError,
 )
-from convzoo.hookspecs import hookimpl
-from convzoo.lifecycle import deploy, penalty, set_progress
-from convzoo.plugins import register
-from convzoo.specs import Component, Model, Pattern, Ref, Reference, Stage, ref
+from convzoo.network.lifecycle import deploy, penalty, set_progress
+from convzoo.plugins.hook import hookimpl
+from convzoo.plugins.host import register
+from convzoo.spec.contributions import Component, Pattern
+from convzoo.spec.model import Model, Reference, Stage
+from convzoo.spec.refs import PerStage, Ref, per_stage, ref
+
+if TYPE_CHECKING:
+    from convzoo.network.weights import load_weights, reference_state_dict
 
 __all__ = [
     "Component",
@@ -24,6 +33,7 @@ __all__ = [
     "ModelInfo",
     "OptionError",
     "Pattern",
+    "PerStage",
     "PluginError",
     "PluginWarning",
     "Ref",
@@ -38,9 +48,21 @@ __all__ = [
     "hookimpl",
     "is_model",
     "list_models",
+    "load_weights",
     "model_info",
+    "part",
     "penalty",
+    "per_stage",
     "ref",
+    "reference_state_dict",
     "register",
     "set_progress",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("load_weights", "reference_state_dict"):  # which need torch, and so are imported when first asked for
+        from convzoo.network import weights
+
+        return getattr(weights, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

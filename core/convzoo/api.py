@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from convzoo.errors import OptionError, UnknownNameError
-from convzoo.plugins import registry
-from convzoo.registry import Owner, fits
-from convzoo.specs import Model, Options
+from convzoo.plugins.host import registry
+from convzoo.plugins.registry import Owner
+from convzoo.spec.model import Model
+from convzoo.spec.refs import Options, ref
 
 if TYPE_CHECKING:
     import torch
 
-    from convzoo.features import FeatureNet
-    from convzoo.model import ConvNet
+    from convzoo.layers import Maker
+    from convzoo.network.backbone import FeatureNet
+    from convzoo.network.model import ConvNet
 
 
 @dataclass(frozen=True)
@@ -36,10 +39,10 @@ def list_models(
     family: str | None = None,
     aliases: bool = False,
 ) -> list[str]:
-    """Names of the models that are installed, in order; ``plugin/name`` where several plugins have the name.
+    """Names of the models that are installed, in order.
 
     Args:
-        filter: glob, or several; a name matches if one of them does. One with ``/`` is of ``plugin/name``.
+        filter: glob, or several; a name matches if one of them does.
         plugin: only those that the plugin of this name contributed.
         family: only those of this family.
         aliases: with the names that other libraries use.
@@ -48,14 +51,14 @@ def list_models(
     return [
         name
         for name, entry in registry().models(aliases).items()
-        if any(not glob or fits(glob, name, entry.owner) for glob in globs)
+        if any(not glob or fnmatch.fnmatchcase(name, glob) for glob in globs)
         and plugin in (None, entry.owner.name)
         and family in (None, entry.spec.family)
     ]
 
 
 def is_model(name: str) -> bool:
-    """Whether just one model has this name, goes by it, or is what it stands for by a rule."""
+    """Whether a model has this name, goes by it, or is what it stands for by a rule."""
     try:
         registry().model(name)
     except UnknownNameError:
@@ -64,10 +67,10 @@ def is_model(name: str) -> bool:
 
 
 def model_info(name: str) -> ModelInfo:
-    """What is known of a model without building it.
+    """What is known of the model of a ``name`` or alias without building it.
 
     Raises:
-        UnknownNameError: there is none, or several plugins have one of this name.
+        UnknownNameError: there is none.
     """
     entry = registry().model(name)
     return ModelInfo(name, entry.spec, entry.overrides, entry.owner)
@@ -111,35 +114,34 @@ def create_model(
     """Build a model, changed by ``options``.
 
     Args:
-        model: a name, an alias, either as ``plugin/name``, or a spec.
-        features_only: give a :class:`~convzoo.features.FeatureNet`, whose output is the list of feature levels.
+        model: a name, an alias, or a spec.
+        features_only: give a :class:`~convzoo.network.backbone.FeatureNet`, whose output is the list of feature levels.
         out_indices: its levels; all by default, an int for the last n.
-        weights: a state dict, a file, or a URL, see :func:`convzoo.weights.load_weights`. If ``num_classes`` is not the
+        weights: a state dict, a file, or a URL, see :func:`convzoo.load_weights`. If ``num_classes`` is not the
             variant's own, the classifier is left as it is.
         device, dtype: of the parameters. ``device="meta"`` gives the structure without storage.
         **options: ``num_classes``, ``in_chans``, ``output_stride``, ``drop_path_rate``, ``norm``, ``act``, ``stem``,
             ``head``, ``init``, or any option that a part of the model declares, ``drop_rate``, ``global_pool`` and the
-            slots ``attention``, ``conv`` and ``shortcut`` among them. A slot takes a name, which may be
-            ``plugin/name``, or a :func:`~convzoo.ref`. What the model has already changes nothing.
+            slots ``attention``, ``conv`` and ``shortcut`` among them. A slot takes a name or a :func:`~convzoo.ref`;
+            :func:`~convzoo.per_stage` gives each stage a value of its own. What the model has already changes nothing.
 
     Raises:
-        UnknownNameError: the model or a component does not exist, or several plugins have one of its name.
-        OptionError: an option that nothing takes, or an impossible value; before anything is allocated.
+        UnknownNameError: the model or a component does not exist.
+        OptionError: an option that nothing takes, or an impossible value; before any weight is allocated.
         WeightsError: ``weights`` do not fit.
     """
-    from convzoo.builder import build as fold
-    from convzoo.compose import compose
-    from convzoo.features import FeatureNet, take_indices
+    from convzoo.building.builder import build as fold
+    from convzoo.building.compose import compose
+    from convzoo.network.backbone import FeatureNet
+    from convzoo.network.features import take_indices
 
-    if isinstance(model, Model):
-        spec = model
-    elif not isinstance(model, str):
-        raise OptionError(f"a model is a name or a Model spec, not {model!r}")
-    else:
+    overrides = Options()
+    if isinstance(model, str):
         entry = registry().model(model)
-        spec = compose(entry.spec, entry.overrides, registry())
-    native_classes = spec.num_classes
-    spec = compose(spec, options, registry())
+        model, overrides = entry.spec, entry.overrides
+    if not isinstance(model, Model):
+        raise OptionError(f"a model is a name or a Model spec, not {model!r}")
+    spec = compose(model, registry(), overrides, options)
     if out_indices is not None and not features_only:
         raise OptionError("out_indices asks for feature levels; add features_only=True")
     if features_only:
@@ -147,8 +149,9 @@ def create_model(
     network = fold(spec, registry(), device=device, dtype=dtype)
     net = FeatureNet(network, out_indices) if features_only else network
     if weights is not None:
-        from convzoo.weights import load_weights
+        from convzoo.network.weights import load_weights
 
+        native_classes = overrides.get("num_classes", model.num_classes)
         load_weights(net, weights, classifier=spec.num_classes == native_classes)
     return net
 
@@ -156,10 +159,33 @@ def create_model(
 def build(spec: Model, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> ConvNet:
     """The network that a spec describes: ``build(model.spec)`` gives another like ``model``.
 
+    Args:
+        spec: of the network.
+        device, dtype: of the parameters. ``device="meta"`` gives the structure without storage.
+
     Raises:
         UnknownNameError: a component does not exist.
-        OptionError: a part refuses an option; before anything is allocated.
+        OptionError: a part refuses an option; before any weight is allocated.
     """
-    from convzoo.builder import build as fold
+    return create_model(spec, device=device, dtype=dtype)
 
-    return fold(spec, registry(), device=device, dtype=dtype)
+
+def part(kind: str, name: str, /, **options: Any) -> Maker:
+    """A component as a callable: the default of a slot, ``shortcut: Maker = part("shortcut", "avg")``, or made by hand.
+
+    The component is looked up when the callable is called: ``part("attention", "se", reduction=8)(64)`` is a module for
+    64 channels. Of what it is called with, it gets what its signature declares. As a slot's default, it is named in the
+    specs of networks.
+
+    Args:
+        kind: of the component.
+        name: of the component.
+        **options: its own.
+
+    Raises:
+        UnknownNameError: on calling it, if there is no such component.
+        OptionError: on calling it, if the component takes no such option.
+    """
+    from convzoo.building.parts import PartByName
+
+    return PartByName(kind, ref(name, **options))

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import nn
 
-from convzoo.errors import OptionError
-from convzoo.specs import require_rate
+from convzoo.errors import OptionError, require_rate
+from convzoo.spec.kinds import Position as Position
 
 Maker = Callable[..., nn.Module]
-"""A callable that makes a module: what a slot, ``norm`` or ``act`` is given as."""
-
-
-@dataclass(frozen=True)
-class Position:
-    """Where a layer stands: its stage, its place in it, its place in the network, and the number of layers; from 0."""
-
-    stage: int
-    layer: int
-    index: int
-    total: int
+"""A callable that makes a module: what a slot, ``norm`` or ``act`` is given as. An option of this type is a slot."""
+Fill = Callable[[torch.Tensor], Any]
+"""What starts a tensor in place, such as the functions of ``torch.nn.init``."""
+Fills = Iterable[tuple[torch.Tensor, Fill]]
+"""What an ``init`` component gives: each tensor that it starts, and how."""
 
 
 class ConvNormAct(nn.Sequential):
@@ -74,6 +68,12 @@ def conv2d(
     bias: bool = False,
 ) -> nn.Conv2d:
     """A convolution that keeps the size at stride 1, with its arguments checked before it allocates anything.
+
+    Args:
+        in_channels, out_channels: channels before and after; both divisible by ``groups``.
+        kernel_size: odd side of the kernel; the padding is ``kernel_size // 2 * dilation``.
+        stride, groups, dilation: of the convolution.
+        bias: whether it has one.
 
     Raises:
         OptionError: a size is not positive, the kernel is even, or ``groups`` does not divide the channels.
@@ -148,10 +148,7 @@ def dropout(rate: float) -> nn.Module | None:
     Raises:
         OptionError: ``rate`` is not in [0, 1).
     """
-    try:
-        require_rate("dropout", rate)
-    except ValueError as error:
-        raise OptionError(str(error)) from None
+    require_rate("dropout", rate)
     return nn.Dropout(rate) if rate else None
 
 
@@ -161,7 +158,7 @@ def sequence(**modules: nn.Module | None) -> nn.Sequential:
 
 
 def last_norm(norm: Maker, channels: int, zero: bool) -> nn.Module:
-    """The norm at the end of a residual branch, its scale started at 0 if asked."""
+    """The norm at the end of a residual branch, ``norm(channels)``; with ``zero``, its scale starts at 0."""
     module = norm(channels)
     if zero and isinstance(getattr(module, "weight", None), nn.Parameter):
         nn.init.zeros_(module.weight)  # type: ignore[arg-type]
@@ -180,18 +177,45 @@ def norm_of_pooled(norm: Maker, channels: int) -> nn.Module:
 
 
 def shortcut_path(
-    shortcut: Maker, in_channels: int, out_channels: int, stride: int, dilation: int, first_dilation: int, norm: Maker
+    shortcut: Maker,
+    in_channels: int,
+    out_channels: int,
+    stride: int,
+    dilation: int,
+    first_dilation: int,
+    **offered: Maker,
 ) -> nn.Module:
-    """An identity where the shape stays, else a ``shortcut``."""
+    """An identity where the shape stays, else a ``shortcut``.
+
+    Args:
+        shortcut: called with all that follows.
+        in_channels, out_channels, stride: of the block.
+        dilation, first_dilation: of the stage, and of the stage before.
+        **offered: the block's ``norm`` and, where the shortcut is to have it, ``act``.
+    """
     if stride == 1 and in_channels == out_channels:
         return nn.Identity()
-    return shortcut(
-        in_channels, out_channels, stride=stride, dilation=dilation, first_dilation=first_dilation, norm=norm
-    )
+    sizes = {"stride": stride, "dilation": dilation, "first_dilation": first_dilation}
+    return shortcut(in_channels, out_channels, **sizes, **offered)
+
+
+def out_of_place(module: nn.Module) -> nn.Module:
+    """``module``, of which no layer overwrites what it is given any more: each ``inplace`` is set to False.
+
+    For activations whose input somebody else still reads. Behind a norm that may give its very input the builder does
+    this by itself.
+    """
+    for each in module.modules():
+        if getattr(each, "inplace", False):
+            each.inplace = False  # type: ignore[assignment]
+    return module
 
 
 def add(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Their sum, from left to right. Unlike stacking and summing, it keeps channels_last and copies nothing."""
+    """The sum of ``tensors`` of one shape, from left to right.
+
+    Unlike stacking and summing, it keeps channels_last and copies nothing.
+    """
     total = tensors[0]
     for tensor in tensors[1:]:
         total = total + tensor
@@ -204,18 +228,18 @@ def make_divisible(value: float, divisor: int = 1, minimum: int | None = None) -
 
 
 def require_positive(name: str, value: int) -> None:
-    """Raise OptionError, naming the option, unless ``value`` is at least 1."""
+    """Raise OptionError, naming the option ``name``, unless ``value`` is at least 1."""
     if value < 1:
         raise OptionError(f"{name} must be at least 1, got {value}")
 
 
 def require_odd(name: str, value: int) -> None:
-    """Raise OptionError, naming the option, unless ``value`` is odd and positive."""
+    """Raise OptionError, naming the option ``name``, unless ``value`` is odd and positive."""
     if value < 1 or value % 2 == 0:
         raise OptionError(f"{name} must be an odd number, so that the size is kept; got {value}")
 
 
 def require_groups(groups: int, in_channels: int, out_channels: int, name: str = "cardinality (groups)") -> None:
-    """Raise OptionError unless ``groups`` divides both channel counts."""
+    """Raise OptionError, naming the option ``name``, unless ``groups`` divides ``in_channels`` and ``out_channels``."""
     if groups < 1 or in_channels % groups or out_channels % groups:
         raise OptionError(f"{name} {groups} does not divide the {in_channels} channels in and {out_channels} out")

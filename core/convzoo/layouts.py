@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from convzoo.errors import SpecError
-from convzoo.specs import Model, Options, Ref, Reference, Stage, ref
+from convzoo.spec.model import Model, Reference, Stage
+from convzoo.spec.refs import Options, Ref, ref
 
 HE = "He et al., Deep Residual Learning for Image Recognition, CVPR 2016, arXiv:1512.03385"
 TRICKS = (
@@ -14,7 +15,9 @@ TRICKS = (
 )
 
 BASIC = ref("basic")
+"""Two 3x3 convolutions."""
 BOTTLENECK = ref("bottleneck")
+"""1x1, spatial and 1x1 convolution."""
 
 DEPTHS: dict[int, tuple[int, ...]] = {
     50: (3, 4, 6, 3),
@@ -25,9 +28,12 @@ DEPTHS: dict[int, tuple[int, ...]] = {
 }
 """Layers of each stage of the bottleneck networks, by depth."""
 
-TIMM_INIT = ref("kaiming", mode="fan_out")
-TORCH7_INIT = ref("kaiming", mode="fan_out", linear_bias="zero")
-"""The start that the Torch7 codes of the CIFAR networks share (fb.resnet.torch)."""
+FAN_OUT = ref("kaiming", mode="fan_out")
+"""The start of timm's ResNets."""
+FAN_OUT_ZERO_BIAS = ref("kaiming", mode="fan_out", linear_bias="zero")
+"""The start that the Torch7 codes of CIFAR networks share (fb.resnet.torch)."""
+FAN_IN_ZERO_BIAS = ref("kaiming", mode="fan_in", linear_bias="zero")
+"""The start of torchvision's dense networks, and of the wide ones of their authors."""
 
 KEYS = (
     (r"^stem\.conv\.", "conv1."),
@@ -57,16 +63,42 @@ STEMS = {
 }
 """Stems by the letter that GluonCV and timm put after a depth."""
 
-AVERAGE_DOWN = "det"
+AVERAGE_DOWN = ("d", "e", "t")
 """Letters whose projection shortcuts average before they project."""
 
 
 def stages(layer: Ref, depths: Sequence[int], planes: Sequence[int]) -> tuple[Stage, ...]:
-    """Stages of ``layer`` with ``planes``, every one but the first with stride 2."""
+    """Stages of residual networks, every one but the first with stride 2.
+
+    Args:
+        layer: the block with its options, without ``planes``.
+        depths, planes: layers and nominal width of each stage.
+
+    Raises:
+        ValueError: there are more depths than planes, or fewer.
+    """
     return tuple(
-        Stage((layer.with_options(planes=width),) * depth, stride=1 if number == 0 else 2)
+        Stage((layer.with_options(planes=width),) * depth, stride=2 if number else 1)
         for number, (depth, width) in enumerate(zip(depths, planes, strict=True))
     )
+
+
+def dense_stages(layers: Sequence[Ref], depths: Sequence[int], *, transition: Ref) -> tuple[Stage, ...]:
+    """Stages of dense networks, every one but the first with stride 2; a norm and activation end the last.
+
+    Args:
+        layers, depths: the block with its options, and how many of it, for each stage.
+        transition: the block that stands before the layers of every stage but the first, and takes its stride.
+
+    Raises:
+        ValueError: there are more layers than depths, or fewer.
+    """
+    made = []
+    for number, (layer, depth) in enumerate(zip(layers, depths, strict=True)):
+        before = (transition,) if number else ()
+        after = (ref("norm_act"),) if number == len(depths) - 1 else ()
+        made.append(Stage((*before, *(layer,) * depth, *after), stride=2 if number else 1))
+    return tuple(made)
 
 
 def imagenet(
@@ -91,8 +123,12 @@ def imagenet(
         timm: the model of timm that it equals; ``""`` for the one of the same name, None for none.
         torchvision: whether torchvision has a model of this name.
         **fields: further fields of the :class:`~convzoo.Model`.
+
+    Raises:
+        KeyError: no stem has this letter.
+        ValueError: there are more depths than planes, or fewer.
     """
-    if letter and letter in AVERAGE_DOWN:
+    if letter in AVERAGE_DOWN:
         layer = layer.with_options(shortcut=ref("avg"))
     references = []
     if timm is not None:
@@ -102,7 +138,7 @@ def imagenet(
         references.append(Reference("torchvision", name))
     defaults: dict[str, Any] = {
         "stem": STEMS[letter],
-        "init": TIMM_INIT,
+        "init": FAN_OUT,
         "keys": KEYS,
         "references": tuple(references),
         "paper": HE if letter == "" else TRICKS,
@@ -128,20 +164,28 @@ def cifar(
         depths, planes: layers and nominal width of each stage.
         width: of the 3x3 stem.
         **fields: further fields of the :class:`~convzoo.Model`.
+
+    Raises:
+        ValueError: there are more depths than planes, or fewer.
     """
     defaults: dict[str, Any] = {
         "stem": ref("cifar", width=width),
         "num_classes": 10,
         "input_size": 32,
         "dataset": "cifar10",
-        "init": TORCH7_INIT,
+        "init": FAN_OUT_ZERO_BIAS,
         "paper": f"{HE}, section 4.2",
     }
     return Model(name, family, stages=stages(layer, depths, planes), **{**defaults, **fields})
 
 
 def cifar_depths(depth: int, convs_per_layer: int, count: int = 3) -> tuple[int, ...]:
-    """Layers of each of ``count`` equal stages of a CIFAR network of ``depth`` weighted layers.
+    """Layers of each stage of a CIFAR network, whose stages are equally deep.
+
+    Args:
+        depth: weighted layers of the whole network, as its name counts them.
+        convs_per_layer: how many of them a block has.
+        count: of stages.
 
     Raises:
         SpecError: ``depth`` is not ``count * convs_per_layer * n + 2``.

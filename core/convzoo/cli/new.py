@@ -1,11 +1,25 @@
-"""``convzoo new``. This module imports no torch."""
+"""``convzoo new``: a plugin to start from. This module imports no torch."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from convzoo.scaffold import create
+from convzoo.cli.scaffold import EXAMPLES, create
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "new",
+        help="start a plugin of your own",
+        description="Write a package with one part, worked out as an example: installable, tested, yours to change.",
+        epilog="Example: convzoo new my-block --kind attention",
+    )
+    parser.add_argument("name", metavar="NAME", help="of the plugin, its folder and its part, such as my-block")
+    parser.add_argument("--kind", required=True, choices=sorted(EXAMPLES), help="of the part")
+    parser.add_argument("--into", default=".", metavar="DIR", help="where the folder NAME is made; default: here")
+    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""``convzoo parity``."""
+"""``convzoo parity``: variants beside those of timm or torchvision. This module imports torch only when it runs."""
 
 from __future__ import annotations
 
@@ -6,15 +6,45 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
+from convzoo.cli.list import matching
 from convzoo.cli.tables import table
 from convzoo.errors import ConvzooError, OptionError
-from convzoo.parity import Comparison, compare
-from convzoo.plugins import registry
+from convzoo.plugins.host import registry
+
+if TYPE_CHECKING:
+    from convzoo.testing.parity import Comparison
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "parity",
+        help="compare variants with timm or torchvision",
+        description="Compare variants with another library's: state dict, outputs, gradients, feature levels.",
+        epilog="Exits with 1 when something differs. Needs pip install 'convzoo[parity]'.",
+    )
+    parser.add_argument("words", nargs="*", metavar="NAME", help="names or globs; default: all with a counterpart")
+    parser.add_argument("--against", choices=("timm", "torchvision"), default="timm")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ...")
+    parser.add_argument(
+        "--dtype",
+        choices=("float32", "float64", "bfloat16", "float16"),
+        default="float32",
+        help="the 16-bit ones under autocast",
+    )
+    parser.add_argument("--image-size", type=int, metavar="PX", help="side of the images; default: the variant's own")
+    parser.add_argument("--input", choices=("random", "photos"), default="random", help="photos: scikit-learn's two")
+    parser.add_argument("--channels-last", action="store_true", help="give networks and images that memory format")
+    parser.add_argument("--json", action="store_true", help="print every check's differences as JSON")
+    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Compare, print a table or JSON, and say whether all is equal."""
+    from convzoo.testing.parity import compare
+
     names = _chosen(options.words, options.against)
     if options.image_size is not None and options.image_size < 1:
         raise OptionError(f"--image-size must be at least 1, got {options.image_size}")
@@ -54,7 +84,7 @@ def _chosen(patterns: list[str], library: str) -> list[str]:
         return with_counterpart
     found: dict[str, None] = {}
     for pattern in patterns:
-        names = known.matching([pattern])
+        names = matching([pattern])
         kept = [name for name in names if known.model(name).spec.reference(library)]
         if not kept:
             raise OptionError(f"{pattern}: {', '.join(names[:5])} has no counterpart in {library} to compare with")

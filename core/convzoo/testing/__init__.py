@@ -1,17 +1,20 @@
 """What an author proves a plugin with: a conformance kit, and equality with another implementation."""
 
-from convzoo.testing.conformance import Check, checks, conformance
-from convzoo.testing.promises import CheckFailed, NotApplicable
+from convzoo.testing.kit.conformance import Check, checks, conformance
+from convzoo.testing.kit.promises import CheckFailed, NotApplicable
+from convzoo.testing.parity import Comparison, compare
 from convzoo.testing.transplant import Divergence, Transplant, TransplantError, transplant
 
 __all__ = [
     "Check",
     "CheckFailed",
+    "Comparison",
     "Divergence",
     "NotApplicable",
     "Transplant",
     "TransplantError",
     "checks",
+    "compare",
     "conformance",
     "transplant",
 ]

@@ -10,41 +10,11 @@ import torch
 from torch import nn
 
 import convzoo
-from convzoo.builtin.blocks import Basic, Bottleneck
-from convzoo.counting import count
-from convzoo.plugins import registry
+from convzoo.resnet.blocks import Basic, Bottleneck
+from convzoo.testing.numerics import jitter_norms
 from convzoo_attention.cbam import CBAM, SpatialGate
 from convzoo_attention.eca import EfficientChannelAttention
 from convzoo_attention.se import SqueezeExcite
-
-NAMES = """
-seresnet18 seresnet34 seresnet50 seresnet50t seresnet101 seresnet152 seresnet152d seresnet200d seresnet269d
-seresnet50_v1 seresnet101_v1 seresnet152_v1
-seresnext26d_32x4d seresnext26t_32x4d seresnext50_32x4d seresnext101_32x4d seresnext101_32x8d seresnext101_64x4d
-seresnext101d_32x8d senet154
-resnetrs50 resnetrs101 resnetrs152 resnetrs200 resnetrs270 resnetrs350 resnetrs420
-seresnet20 seresnet56 seresnet110 seresnet164bn seresnet272bn seresnext29_8x64d
-ecaresnet26t ecaresnet50d ecaresnet50t ecaresnet101d ecaresnet200d ecaresnet269d ecaresnetlight
-ecaresnext26t_32x4d ecaresnext50t_32x4d
-cbam_resnet18 cbam_resnet34 cbam_resnet50 cbam_resnet101 cbam_resnet152 cbam_resnext50_32x4d cbam_resnext101_32x4d
-cbam_wide_resnet18_1.5 cbam_wide_resnet18_2.0
-cbam_resnet18_cifar cbam_resnet34_cifar cbam_resnet50_cifar cbam_resnet101_cifar
-"""
-
-# name, parameters, multiply-accumulates
-COUNTS = (
-    ("seresnet18", 11_779_624, 1_814_161_408),
-    ("seresnet50_v1", 28_088_024, 3_860_488_192),
-    ("seresnet20", 274_847, 40_815_200),
-    ("seresnext26t_32x4d", 16_806_976, 2_680_129_536),
-    ("senet154", 115_088_984, 20_688_363_520),
-    ("resnetrs50", 35_691_912, 2_278_629_376),
-    ("ecaresnet26t", 16_011_916, 3_330_405_888),
-    ("ecaresnetlight", 30_162_046, 4_089_287_424),
-    ("cbam_resnet50", 28_089_624, 4_095_573_110),
-    ("cbam_resnet18_cifar", 11_263_842, 555_863_360),
-    ("cbam_wide_resnet18_1.5", 26_075_516, 3_867_535_060),
-)
 
 TIMM = {"mlp_bias": False, "order": "mean_max", "spatial_momentum": 0.1, "spatial_zero_init": False}
 
@@ -54,14 +24,12 @@ def images(channels: int) -> torch.Tensor:
     return torch.randn(2, channels, 5, 6, dtype=torch.float64)
 
 
-def jittered(module: nn.Module) -> nn.Module:
-    """In double precision and eval mode, every norm with statistics and scales of its own."""
+def cbam_made(**options: object) -> CBAM:
+    """CBAM of 32 channels in double precision and eval mode, with norms that are not at their start."""
     torch.manual_seed(0)
-    for norm in module.modules():
-        if isinstance(norm, nn.BatchNorm2d):
-            for tensor in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
-                nn.init.uniform_(tensor, 0.5, 1.5)
-    return module.double().eval()
+    cbam = CBAM(32, **options).double().eval()
+    jitter_norms(cbam)
+    return cbam
 
 
 def perceptron(gate: nn.Module, pooled: torch.Tensor) -> torch.Tensor:
@@ -110,6 +78,16 @@ def test_se_with_a_divisor_rounds_to_its_nearest_multiple(channels: int, width: 
     assert SqueezeExcite(channels, divisor=8).fc1.out_channels == width
 
 
+def test_a_part_by_its_name_is_made_by_hand() -> None:
+    se, x = convzoo.part("attention", "se", reduction=8)(64), images(64).float()
+    assert isinstance(se, SqueezeExcite)
+    assert (se.fc1.in_channels, se.fc1.out_channels) == (64, 8)
+    scale = sigmoid(perceptron(se, x.mean((2, 3))))
+    torch.testing.assert_close(se(x), x * scale[:, :, None, None])
+    with pytest.raises(convzoo.OptionError, match="reductions"):
+        convzoo.part("attention", "se", reductions=8)(64)
+
+
 def test_se_takes_the_activation_of_the_network() -> None:
     net = convzoo.create_model("seresnet20", act="silu", device="meta")
     assert isinstance(layers(net)[0][0].branch.attention.act, nn.SiLU)
@@ -150,14 +128,14 @@ def test_cbam_channel_gate_sums_one_perceptron_over_its_pools(pools: tuple[str, 
 
 
 def test_cbam_spatial_gate_looks_at_the_maximum_and_then_the_mean() -> None:
-    x, cbam = images(32), jittered(CBAM(32))
+    x, cbam = images(32), cbam_made()
     gated = cbam.channel(x)
     factor = spatial_factor(cbam.spatial, [gated.max(1).values, gated.sum(1) / 32])
     assert torch.allclose(cbam(x), gated * factor, atol=1e-12)
 
 
 def test_cbam_as_in_timm_flips_the_two_inputs_of_the_spatial_kernel() -> None:
-    x, ours, timms = images(32), jittered(CBAM(32, mlp_bias=False)), jittered(CBAM(32, **TIMM))
+    x, ours, timms = images(32), cbam_made(mlp_bias=False), cbam_made(**TIMM)
     state = ours.state_dict()
     timms.load_state_dict(state)
     assert not torch.allclose(timms(x), ours(x), atol=1e-3)
@@ -189,12 +167,6 @@ def test_cbam_without_spatial_gate_has_the_channel_gate_alone() -> None:
 
 def test_cbam_squeezes_to_a_sixteenth_and_at_least_one() -> None:
     assert [CBAM(channels).channel.fc1.out_channels for channels in (64, 2048, 8)] == [4, 128, 1]
-
-
-@pytest.mark.parametrize("attention", [SqueezeExcite, EfficientChannelAttention, CBAM])
-def test_channels_last_is_kept(attention: type[nn.Module]) -> None:
-    x = images(32).float().to(memory_format=torch.channels_last)
-    assert attention(32)(x).is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize(
@@ -237,22 +209,6 @@ def test_cbam_init_fills_convolutions_classifier_and_biases_and_leaves_the_rest_
     assert len(biases) == 1 + 2 * 8
     assert not any(bias.any() for bias in biases)
     assert (gate.spatial.norm.weight.item(), first.branch.norm2.weight.min().item()) == (0, 1)
-
-
-def test_plugin_contributes_its_components() -> None:
-    mine = {(c.kind, c.name) for c, owner in registry().components() if owner.name == "attention"}
-    assert mine == {("attention", "se"), ("attention", "eca"), ("attention", "cbam"), ("init", "cbam")}
-
-
-def test_plugin_contributes_its_variants_and_no_others() -> None:
-    assert set(convzoo.list_models(plugin="attention")) == set(NAMES.split())
-
-
-@pytest.mark.parametrize(("name", "params", "macs"), COUNTS)
-def test_pinned_counts_are_what_the_network_has(name: str, params: int, macs: int) -> None:
-    spec = convzoo.model_info(name).spec
-    assert (spec.params, spec.macs) == (params, macs)
-    assert count(convzoo.create_model(name, device="meta"), (3, spec.input_size, spec.input_size)) == (params, macs)
 
 
 def test_every_layer_of_a_variant_has_its_attention() -> None:

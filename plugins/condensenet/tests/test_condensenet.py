@@ -13,7 +13,8 @@ from torch.nn import functional as F
 
 import convzoo
 from convzoo import LifecycleError, OptionError, ref
-from convzoo.counting import count
+from convzoo.network.counting import count
+from convzoo.testing.numerics import jitter_norms
 from convzoo_condensenet import halve_classifier
 from convzoo_condensenet.classifier import IndexedLinear
 from convzoo_condensenet.layers import AveragePool, CondenseLayer
@@ -44,10 +45,7 @@ def network(seed: int = 0, **options: Any) -> Any:
     """The small network with norms that are not at their start."""
     torch.manual_seed(seed)
     model = convzoo.build(small(**options))
-    for norm in model.modules():
-        if isinstance(norm, nn.BatchNorm2d):
-            for tensor in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
-                nn.init.uniform_(tensor, 0.5, 1.5)
+    jitter_norms(model)
     return model.eval()
 
 
@@ -85,27 +83,6 @@ def test_schedule_takes_the_least_important_inputs_at_every_point_of_the_trainin
     assert all(len(inputs) == 16 // factor for inputs in kept)
 
 
-def test_a_jump_takes_every_step_that_is_due() -> None:
-    jumped, walked = made(), made()
-    for percent in range(40):
-        walked.set_progress(percent / 100)
-    jumped.set_progress(0.39)
-    assert mask(jumped) == mask(walked)
-    jumped.set_progress(1)
-    assert [len(inputs) for inputs in mask(jumped)] == [4] * 4
-
-
-def test_progress_never_goes_back_and_a_step_is_taken_once() -> None:
-    conv = made()
-    conv.set_progress(0.4)
-    before = mask(conv)
-    with torch.no_grad():
-        conv.weight.copy_(conv.weight.flip(1))
-    for progress in (0, 0.1, 0.35, 0.49):
-        conv.set_progress(progress)
-        assert mask(conv) == before
-
-
 def test_nothing_is_taken_before_the_first_step_and_by_a_forward_pass() -> None:
     conv = made()
     conv.set_progress(0.16)
@@ -126,21 +103,6 @@ def test_inputs_of_no_weight_at_all_are_not_taken_twice() -> None:
         assert [len(inputs) for inputs in mask(conv)] == [left] * 4
 
 
-def test_a_resumed_layer_goes_on_where_the_saved_one_was() -> None:
-    straight, saved = made(), made()
-    for conv in (straight, saved):
-        conv.set_progress(0.2)
-    resumed = made(seed=1)
-    resumed.load_state_dict(saved.state_dict())
-    assert mask(resumed) == mask(straight)
-    for conv in (straight, resumed):
-        with torch.no_grad():
-            conv.weight.copy_(conv.weight.flip(1))
-        conv.set_progress(0.35)
-    assert mask(resumed) == mask(straight)
-    assert [len(inputs) for inputs in mask(resumed)] == [8] * 4
-
-
 def test_a_layer_set_back_to_an_older_state_condenses_again() -> None:
     conv = made()
     start = copy.deepcopy(conv.state_dict())
@@ -149,14 +111,6 @@ def test_a_layer_set_back_to_an_older_state_condenses_again() -> None:
     assert bool(conv.kept.all())
     conv.set_progress(0.2)
     assert [len(inputs) for inputs in mask(conv)] == [12] * 4
-
-
-def test_models_never_see_each_others_progress() -> None:
-    first, second = network(), network()
-    convzoo.set_progress(first, 1)
-    third = network()
-    assert all(len(inputs) == conv.share for conv in learned(first) for inputs in mask(conv))
-    assert all(bool(conv.kept.all()) for model in (second, third) for conv in learned(model))
 
 
 def test_taken_weights_count_for_nothing_and_kept_ones_count() -> None:

@@ -13,12 +13,10 @@ STOP = 5  # two of the three condensing steps are taken
 
 
 def train(rank: int, folder: Path, name: str, first: int, last: int) -> None:
-    """What each of two processes runs: steps ``first`` to ``last`` of the training, from a checkpoint if not from 0."""
+    """Steps ``first`` to ``last`` of the training of a new network, from a checkpoint if not from 0."""
     import convzoo
     from convzoo import ref
 
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/{name}", rank=rank, world_size=2)
     torch.manual_seed(rank)  # the processes start from different weights, which DDP makes the first one's
     layer = ref("condense", growth_rate=8)
     stem = ref("cifar", width=16, norm=ref("none"), act=ref("none"))
@@ -41,39 +39,43 @@ def train(rank: int, folder: Path, name: str, first: int, last: int) -> None:
         optimizer.step()
     if last < STEPS and rank == 0:
         torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, folder / "checkpoint.pt")
+    torch.distributed.barrier()  # the checkpoint is written before it is read
     convzoo.set_progress(parallel, last / STEPS)
     torch.save(model.state_dict(), folder / f"{name}-{rank}.pt")
+
+
+RUNS = {"straight": (0, STEPS), "interrupted": (0, STOP), "resumed": (STOP, STEPS)}
+
+
+def process(rank: int, folder: Path) -> None:
+    """What each of two processes does."""
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    for name, (first, last) in RUNS.items():
+        train(rank, folder, name, first, last)
     torch.distributed.destroy_process_group()
-
-
-def launch(folder: Path, name: str, first: int, last: int) -> list[dict[str, torch.Tensor]]:
-    """The state that each process ends with."""
-    command = [sys.executable, str(Path(__file__).resolve())]
-    arguments = [str(folder), name, str(first), str(last)]
-    processes = [
-        subprocess.Popen([*command, str(rank), *arguments], stderr=subprocess.PIPE, text=True) for rank in range(2)
-    ]
-    errors = [process.communicate(timeout=300)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], errors
-    return [torch.load(folder / f"{name}-{rank}.pt") for rank in range(2)]
 
 
 def test_two_processes_condense_to_the_same_masks_and_a_resumed_run_ends_as_an_uninterrupted_one(
     tmp_path: Path,
 ) -> None:
-    straight = launch(tmp_path, "straight", 0, STEPS)
+    command = [sys.executable, str(Path(__file__).resolve())]
+    processes = [
+        subprocess.Popen([*command, str(rank), str(tmp_path)], stderr=subprocess.PIPE, text=True) for rank in range(2)
+    ]
+    errors = [process.communicate(timeout=300)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], errors
+    # The state that each process ends a run with.
+    straight, halfway, resumed = ([torch.load(tmp_path / f"{name}-{rank}.pt") for rank in range(2)] for name in RUNS)
     masks = [key for key in straight[0] if key.endswith(".kept")]
     assert len(masks) == 2
     for key in masks:
         assert torch.equal(straight[0][key], straight[1][key])
         assert bool((straight[0][key].sum(1) == straight[0][key].shape[1] // 4).all()), "condensed to the end"
-    halfway = launch(tmp_path, "interrupted", 0, STOP)
     assert all(bool((halfway[0][key].sum(1) == straight[0][key].shape[1] * 2 // 4).all()) for key in masks)
-    resumed = launch(tmp_path, "resumed", STOP, STEPS)
     for key, value in straight[0].items():
         assert torch.equal(resumed[0][key], value), key
 
 
 if __name__ == "__main__":
-    rank, folder, name, first, last = sys.argv[1:]
-    train(int(rank), Path(folder), name, int(first), int(last))
+    process(int(sys.argv[1]), Path(sys.argv[2]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -13,30 +13,19 @@ from torch.nn import functional as F
 
 import convzoo
 from convzoo import Component, Model, OptionError, Stage, ref
-from convzoo.builtin.blocks import ResidualBlock
-from convzoo.builtin.heads import Classifier
-from convzoo.counting import count
 from convzoo.layers import DropPath
-from convzoo.plugins import registry
-from convzoo.registry import Owner
+from convzoo.plugins.host import registry
+from convzoo.plugins.registry import Owner
+from convzoo.resnet.blocks import ResidualBlock
+from convzoo.resnet.heads import Classifier
+from convzoo.testing.numerics import jitter_norms
 from convzoo_shake_shake.blocks import MixedBlock, ShakeShake, ShakeShakeBottleneck
 from convzoo_shake_shake.ends import ActivatedClassifier, linear_stem
 from convzoo_shake_shake.mixing import Mix, mix
 from convzoo_shake_shake.shortcut import TwoPathShortcut
 
-# name, parameters, multiply-accumulates
-COUNTS = (
-    ("shakeshake20_2x16d", 541_082, 80_921_216),
-    ("shakeshake26_2x32d", 2_923_162, 426_689_792),
-    ("shakeshake26_2x64d", 11_653_978, 1_685_506_560),
-    ("shakeshake26_2x96d", 26_192_922, 3_776_892_672),
-    ("shakeshake26_2x112d", 35_640_442, 5_134_799_232),
-    ("shakeshake29_2x4x64d", 34_437_450, 5_387_266_048),
-    ("se_shakeshake26_2x96d", 26_292_546, 3_776_989_440),
-)
-NAMES = [name for name, _, _ in COUNTS]
-
 MODES = list(itertools.product(["even", "shake"], ["even", "shake", "keep"], ["image", "batch"]))
+SOME_MODES = [("shake", "shake", "image"), ("shake", "even", "batch"), ("even", "keep", "image")]
 BLOCKS = {
     "shake_shake": lambda **options: ShakeShake(16, planes=16, **options),
     "shake_shake down": lambda **options: ShakeShake(16, planes=24, stride=2, **options),
@@ -76,13 +65,11 @@ def images(channels: int = 16, size: tuple[int, int] = (7, 6), batch: int = 3) -
     return torch.randn(batch, channels, *size, dtype=torch.float64)
 
 
-def jittered(module: nn.Module) -> nn.Module:
-    """Every norm with statistics and scales of its own."""
+def made(make: Callable[..., nn.Module], *args: Any, **options: Any) -> Any:
+    """What ``make`` makes, with norms that are not at their start."""
     torch.manual_seed(0)
-    for norm in module.modules():
-        if isinstance(norm, nn.BatchNorm2d):
-            for tensor in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
-                nn.init.uniform_(tensor, 0.5, 1.5)
+    module = make(*args, **options)
+    jitter_norms(module)
     return module
 
 
@@ -146,13 +133,13 @@ def test_each_mode_draws_what_it_is_named_after(forward_mode: str, backward_mode
     assert torch.allclose(second.grad, (1 - beta) * grad, atol=1e-14)
 
 
-@pytest.mark.parametrize(("forward_mode", "backward_mode", "level"), MODES)
+@pytest.mark.parametrize(("forward_mode", "backward_mode", "level"), SOME_MODES)
 @pytest.mark.parametrize("kind", BLOCKS)
 def test_gradients_of_a_block_go_through_its_branches_by_beta_and_through_its_shortcut_whole(
     kind: str, forward_mode: str, backward_mode: str, level: str
 ) -> None:
     options = {"forward_mode": forward_mode, "backward_mode": backward_mode, "level": level}
-    block = frozen(jittered(BLOCKS[kind](**options)).double())
+    block = frozen(made(BLOCKS[kind], **options).double())
     x = images().requires_grad_()
     torch.manual_seed(5)
     output = block(x)
@@ -223,21 +210,6 @@ def test_every_block_of_a_network_draws_its_own() -> None:
     assert all(0 <= share <= 1 for share in shares)
 
 
-def test_a_seed_repeats_a_training_step() -> None:
-    x, model = images(3, (16, 16)).float(), convzoo.create_model(small()).train()
-
-    def step(seed: int) -> list[torch.Tensor]:
-        model.zero_grad()
-        torch.manual_seed(seed)
-        output = model(x)
-        output.square().sum().backward()
-        return [output.detach(), *(p.grad.clone() for p in model.parameters())]
-
-    first, again, other = step(3), step(3), step(4)
-    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
-    assert not any(torch.equal(a, b) for a, b in zip(first, other, strict=True))
-
-
 def test_checkpointing_gives_the_same_gradients_under_a_seed() -> None:
     x, model = images(3, (16, 16)).float(), convzoo.create_model(small(), drop_path_rate=0.3).train()
 
@@ -259,27 +231,6 @@ def test_a_mode_that_is_none_is_refused_by_name() -> None:
             convzoo.create_model("shakeshake26_2x32d", device="meta", **option)
 
 
-def assert_compiles_whole(module: nn.Module, *inputs: torch.Tensor) -> None:
-    torch._dynamo.reset()
-    compiled = torch.compile(module, fullgraph=True, backend="eager")
-    torch.manual_seed(3)
-    wanted = module(*inputs)
-    torch.manual_seed(3)
-    assert torch.allclose(compiled(*inputs), wanted, atol=1e-5)
-
-
-@pytest.mark.parametrize(("forward_mode", "backward_mode", "level"), MODES)
-def test_no_mode_breaks_the_graph(forward_mode: str, backward_mode: str, level: str) -> None:
-    first, second = torch.randn(2, 2, 4, 3, 3, requires_grad=True)
-    assert_compiles_whole(Mix(forward_mode, backward_mode, level).train(), first, second)
-
-
-@pytest.mark.parametrize("kind", BLOCKS)
-@pytest.mark.parametrize("training", [True, False])
-def test_no_block_breaks_the_graph(kind: str, training: bool) -> None:
-    assert_compiles_whole(BLOCKS[kind](drop_path_rate=0.2).train(training), images().float())
-
-
 def test_a_whole_network_compiles_without_a_graph_break_and_draws_anew() -> None:
     torch._dynamo.reset()
     compiled = torch.compile(convzoo.create_model(small()).train(), fullgraph=True, backend="eager")
@@ -290,10 +241,10 @@ def test_a_whole_network_compiles_without_a_graph_break_and_draws_anew() -> None
 # The shortcut
 
 
-@pytest.mark.parametrize("size", [(8, 8), (7, 5), (1, 1), (2, 3)])
+@pytest.mark.parametrize("size", [(7, 5), (2, 3)])
 @pytest.mark.parametrize("stride", [1, 2, 3])
 @pytest.mark.parametrize(("shift", "step"), [("down_right", -1), ("up_left", 1)])
-@pytest.mark.parametrize("distance", [1, 2, 4])
+@pytest.mark.parametrize("distance", [1, 4])
 def test_second_path_reads_the_shifted_image_pixel_by_pixel(
     shift: str, step: int, stride: int, size: tuple[int, int], distance: int
 ) -> None:
@@ -312,7 +263,7 @@ def test_second_path_reads_the_shifted_image_pixel_by_pixel(
 
 
 def test_one_norm_stands_after_both_paths() -> None:
-    module, plain = jittered(TwoPathShortcut(4, 6)).double().eval(), TwoPathShortcut(4, 6, norm=nn.Identity).double()
+    module, plain = made(TwoPathShortcut, 4, 6).double().eval(), TwoPathShortcut(4, 6, norm=nn.Identity).double()
     plain.load_state_dict({k: v for k, v in module.state_dict().items() if "norm" not in k})
     x = images(4)
     assert torch.allclose(module(x), module.norm(plain(x)), atol=1e-12)
@@ -348,22 +299,16 @@ def test_shortcut_of_a_block_can_be_chosen(shortcut: str) -> None:
         assert [isinstance(layer.shortcut, nn.Identity) for layer in stage] == [False, True]
 
 
+def test_the_default_shortcut_of_a_block_by_hand_is_that_of_the_builder() -> None:
+    stages = [Stage([ref("shake_shake", planes=planes)], 2) for planes in (8, 16)]
+    built = convzoo.create_model(small(stages=stages), device="meta").stages[1][0]
+    by_hand = ShakeShake(8, planes=16, stride=2)
+    assert type(by_hand.shortcut) is TwoPathShortcut
+    assert str(by_hand.shortcut) == str(built.shortcut)
+
+
 def test_default_shortcut_takes_the_activation_of_its_block() -> None:
     assert isinstance(ShakeShake(4, planes=8, act=nn.SiLU).shortcut.act, nn.SiLU)
-
-
-@pytest.mark.parametrize("kind", BLOCKS)
-def test_activations_in_place_leave_the_input_alone(kind: str) -> None:
-    plain, inplace = BLOCKS[kind](), BLOCKS[kind](act=lambda: nn.ReLU(inplace=True))
-    inplace.load_state_dict(plain.state_dict())
-    x = images().float()
-    for training in (True, False):
-        copy = x.clone()
-        torch.manual_seed(3)
-        wanted = plain.train(training)(x)
-        torch.manual_seed(3)
-        assert torch.equal(inplace.train(training)(copy), wanted)
-        assert torch.equal(copy, x)
 
 
 def test_feature_levels_and_the_heads_input_are_left_alone() -> None:
@@ -396,7 +341,7 @@ class Doubled(nn.Module):
 @pytest.mark.parametrize("kind", BLOCKS)
 def test_drop_path_drops_the_mixed_branch_of_a_sample_or_scales_it_up(kind: str) -> None:
     modes = {"forward_mode": "even", "backward_mode": "even"}
-    block = frozen(jittered(BLOCKS[kind](drop_path_rate=0.5, **modes)).double())
+    block = frozen(made(BLOCKS[kind], drop_path_rate=0.5, **modes).double())
     x = images(batch=32)
     h = block.act_in(x)
     branch, straight = (block.branch1(h) + block.branch2(h)) / 2, block.shortcut(x)
@@ -407,14 +352,6 @@ def test_drop_path_drops_the_mixed_branch_of_a_sample_or_scales_it_up(kind: str)
     assert 4 < dropped.sum() < 28
 
 
-@pytest.mark.parametrize("kind", BLOCKS)
-@pytest.mark.parametrize("training", [True, False])
-def test_channels_last_is_kept(kind: str, training: bool) -> None:
-    block = BLOCKS[kind](attention=Gate, drop_path_rate=0.2).to(memory_format=torch.channels_last).train(training)
-    output = block(images().float().to(memory_format=torch.channels_last))
-    assert output.is_contiguous(memory_format=torch.channels_last)
-
-
 @pytest.mark.parametrize("block", ["shake_shake", "shake_shake_bottleneck"])
 @pytest.mark.parametrize("output_stride", [1, 2])
 def test_dilated_stages_compute_what_the_strided_ones_do_on_their_pixels(block: str, output_stride: int) -> None:
@@ -422,7 +359,7 @@ def test_dilated_stages_compute_what_the_strided_ones_do_on_their_pixels(block: 
     if block == "shake_shake_bottleneck":
         layers = [ref(block, planes=4 << n, cardinality=2) for n in range(3)]
         spec = small(stages=[Stage([layer] * 2, stride=1 if n == 0 else 2) for n, layer in enumerate(layers)])
-    strided = jittered(convzoo.create_model(spec)).double().eval()
+    strided = made(convzoo.create_model, spec).double().eval()
     dilated = convzoo.create_model(spec, output_stride=output_stride).double().eval()
     dilated.load_state_dict(strided.state_dict())
     step, x = 4 // output_stride, images(3, (16, 16))
@@ -435,12 +372,11 @@ def test_dilated_stages_compute_what_the_strided_ones_do_on_their_pixels(block: 
 
 
 @pytest.mark.parametrize("kind", BLOCKS)
-@pytest.mark.parametrize("attention", [None, Gate])
-@pytest.mark.parametrize("norm", [nn.BatchNorm2d, nn.Identity])
+@pytest.mark.parametrize(("attention", "norm"), [(None, nn.BatchNorm2d), (Gate, nn.BatchNorm2d), (Gate, nn.Identity)])
 def test_deployed_block_has_one_branch_of_twice_the_width_and_gives_the_same(
     kind: str, attention: Any, norm: Any
 ) -> None:
-    block = jittered(BLOCKS[kind](attention=attention, norm=norm, drop_path_rate=0.1)).double()
+    block = made(BLOCKS[kind], attention=attention, norm=norm, drop_path_rate=0.1).double()
     before = {key: value.clone() for key, value in block.state_dict().items()}
     deployed = convzoo.deploy(block)
     assert type(deployed) is ResidualBlock
@@ -465,7 +401,7 @@ def test_deployed_block_has_one_branch_of_twice_the_width_and_gives_the_same(
 
 @pytest.mark.parametrize("name", ["shakeshake20_2x16d", "shakeshake29_2x4x64d"])
 def test_deployed_network_gives_the_same_with_fewer_modules(name: str) -> None:
-    model = jittered(convzoo.create_model(name, **({} if "20" in name else {"base_width": 8, "planes": 16})))
+    model = made(convzoo.create_model, name, **({} if "20" in name else {"base_width": 8, "planes": 16}))
     deployed = convzoo.deploy(model)
     x = images(3, (32, 32), batch=2).float()
     with torch.no_grad():
@@ -482,7 +418,7 @@ def test_deployed_network_gives_the_same_with_fewer_modules(name: str) -> None:
 @pytest.mark.parametrize("options", [{"norm": lambda channels: nn.GroupNorm(2, channels)}, {"act": nn.PReLU}])
 @pytest.mark.parametrize("kind", BLOCKS)
 def test_branches_that_cannot_be_merged_stay_and_give_the_same(kind: str, options: dict[str, Any]) -> None:
-    block = jittered(BLOCKS[kind](attention=Gate, **options)).double()
+    block = made(BLOCKS[kind], attention=Gate, **options).double()
     deployed, x = convzoo.deploy(block), images()
     assert isinstance(deployed, MixedBlock)
     assert torch.allclose(deployed(x), block.eval()(x), atol=1e-10)
@@ -502,7 +438,7 @@ class Deployable(Doubled):
 
 
 def test_deployed_shortcut_has_its_norm_in_its_convolutions() -> None:
-    module = jittered(TwoPathShortcut(4, 6, stride=2)).double()
+    module = made(TwoPathShortcut, 4, 6, stride=2).double()
     deployed, x = convzoo.deploy(module), images(4)
     assert isinstance(deployed.norm, nn.Identity)
     assert module.conv1.bias is None
@@ -512,28 +448,9 @@ def test_deployed_shortcut_has_its_norm_in_its_convolutions() -> None:
 # The networks
 
 
-@pytest.mark.usefixtures("gate")
-@pytest.mark.parametrize(("name", "params", "macs"), COUNTS)
-def test_variants_have_their_counts(name: str, params: int, macs: int) -> None:
-    model, spec = convzoo.create_model(name, device="meta"), convzoo.model_info(name).spec
-    assert count(model, (3, 32, 32)) == (params, macs) == (spec.params, spec.macs)
-    assert (spec.num_classes, spec.input_size, spec.dataset) == (10, 32, "cifar10")
-
-
 def test_29_layers_with_100_classes_have_the_authors_count() -> None:
     model = convzoo.create_model("shakeshake29_2x4x64d", num_classes=100, device="meta")
     assert sum(p.numel() for p in model.parameters()) == 34_529_700
-
-
-def test_families_are_whole() -> None:
-    found = {name: convzoo.model_info(name).spec.family for name in convzoo.list_models(plugin="shake_shake")}
-    assert found == {name: "se_shake_shake" if name.startswith("se_") else "shake_shake" for name in NAMES}
-
-
-def test_variants_say_their_papers() -> None:
-    papers = {name: convzoo.model_info(name).spec.paper for name in NAMES}
-    assert "arXiv:1709.01507" in papers.pop("se_shakeshake26_2x96d")
-    assert all("arXiv:1705.07485" in paper for paper in papers.values())
 
 
 @pytest.mark.parametrize(("name", "layers"), [("shakeshake20_2x16d", 3), ("shakeshake26_2x32d", 4)])
@@ -590,7 +507,7 @@ def test_squeeze_and_excitation_has_a_sixteenth_of_the_width() -> None:
 
 
 def test_stem_has_no_activation() -> None:
-    stem = jittered(linear_stem(3, width=4)).eval()
+    stem = made(linear_stem, 3, width=4).eval()
     x = images(3).float()
     assert torch.allclose(stem(x), stem.norm(F.conv2d(x, stem.conv.weight, padding=1)), atol=1e-6)
     assert stem(x).amin() < 0

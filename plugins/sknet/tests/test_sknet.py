@@ -8,36 +8,14 @@ from torch import nn
 from torch.nn import functional as F
 
 import convzoo
-from convzoo.counting import count
 from convzoo.layers import ConvNormAct
-from convzoo.plugins import registry
+from convzoo.testing.numerics import jitter_norms
 from convzoo_sknet.selective_kernel import SelectiveKernel
-
-NAMES = "skresnet18 skresnet34 skresnet50 skresnet50d skresnext50_32x4d sknet101 sknet101_prototxt sknet152"
-
-# name, parameters, multiply-accumulates
-COUNTS = (
-    ("skresnet18", 11_958_056, 1_814_337_536),
-    ("skresnet50d", 25_822_392, 4_329_062_912),
-    ("skresnext50_32x4d", 27_479_784, 4_462_710_784),
-    ("sknet101", 48_736_040, 8_448_724_992),
-    ("sknet101_prototxt", 48_686_760, 8_448_675_840),
-)
 
 
 def images(channels: int) -> torch.Tensor:
     torch.manual_seed(1)
     return torch.randn(2, channels, 7, 8, dtype=torch.float64)
-
-
-def jittered(module: nn.Module) -> nn.Module:
-    """In double precision and eval mode, every norm with statistics and scales of its own."""
-    torch.manual_seed(0)
-    for norm in module.modules():
-        if isinstance(norm, nn.BatchNorm2d):
-            for tensor in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
-                nn.init.uniform_(tensor, 0.5, 1.5)
-    return module.double().eval()
 
 
 def normed(x: torch.Tensor, norm: nn.BatchNorm2d) -> torch.Tensor:
@@ -75,7 +53,9 @@ def layers(name: str, **options: object) -> list[list[nn.Module]]:
 @pytest.mark.parametrize("branches", [2, 3])
 def test_selective_kernel_weighs_its_branches_channel_by_channel(branches: int, groups: int, split: bool) -> None:
     x = images(24)
-    module = jittered(SelectiveKernel(24, 16, branches=branches, groups=groups, split_input=split))
+    torch.manual_seed(0)
+    module = SelectiveKernel(24, 16, branches=branches, groups=groups, split_input=split).double().eval()
+    jitter_norms(module)
     wanted = expected(module, x, branches=branches, groups=groups, split=split)
     assert torch.allclose(module(x), wanted, atol=1e-12)
 
@@ -122,12 +102,6 @@ def test_attention_has_no_biases() -> None:
     assert [module.reduce.bias, module.select.bias] == [None, None]
 
 
-def test_channels_last_is_kept() -> None:
-    x = images(16).float().to(memory_format=torch.channels_last)
-    module = SelectiveKernel(16, 16).to(memory_format=torch.channels_last)
-    assert module(x).is_contiguous(memory_format=torch.channels_last)
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -152,23 +126,6 @@ def test_dilated_stages_dilate_both_branches() -> None:
     last = layers("skresnext50_32x4d", output_stride=8)[3]
     dilations = [[path.conv.dilation[0] for path in layer.branch.conv2.paths] for layer in last]
     assert dilations == [[2, 4], [4, 8], [4, 8]]
-
-
-def test_plugin_contributes_its_component() -> None:
-    mine = {(c.kind, c.name) for c, owner in registry().components() if owner.name == "sknet"}
-    assert mine == {("conv", "selective_kernel")}
-
-
-def test_plugin_contributes_its_variants_and_no_others() -> None:
-    assert set(convzoo.list_models(plugin="sknet")) == set(NAMES.split())
-    assert set(convzoo.list_models(plugin="sknet", aliases=True)) == {*NAMES.split(), "sknet50"}
-
-
-@pytest.mark.parametrize(("name", "params", "macs"), COUNTS)
-def test_pinned_counts_are_what_the_network_has(name: str, params: int, macs: int) -> None:
-    spec = convzoo.model_info(name).spec
-    assert (spec.params, spec.macs) == (params, macs)
-    assert count(convzoo.create_model(name, device="meta"), (3, spec.input_size, spec.input_size)) == (params, macs)
 
 
 @pytest.mark.parametrize(

@@ -10,17 +10,17 @@ from torch import nn
 from torch.nn import functional as F
 
 import convzoo
-from convzoo import OptionError, UnknownNameError
+from convzoo import OptionError, UnknownNameError, part, ref
+from convzoo.testing.numerics import jitter_norms
 from convzoo_wide_resnet.preactivation import Preactivation
 
 
-def jittered(module: nn.Module) -> Any:
+def made(channels: int, **options: Any) -> Preactivation:
+    """A block of 8 planes, in double precision and eval mode, with norms that are not at their start."""
     torch.manual_seed(0)
-    for norm in module.modules():
-        if isinstance(norm, nn.BatchNorm2d):
-            for tensor in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
-                nn.init.uniform_(tensor, 0.5, 1.5)
-    return module.double().eval()
+    block = Preactivation(channels, planes=8, **options).double().eval()
+    jitter_norms(block)
+    return block
 
 
 def rectified(x: torch.Tensor, norm: nn.BatchNorm2d) -> torch.Tensor:
@@ -35,7 +35,7 @@ def images(channels: int) -> torch.Tensor:
 
 @pytest.mark.parametrize(("channels", "stride"), [(6, 1), (6, 2), (8, 2)])
 def test_where_the_shape_changes_branch_and_shortcut_share_the_first_activation(channels: int, stride: int) -> None:
-    block, x = jittered(Preactivation(channels, planes=8, stride=stride)), images(channels)
+    block, x = made(channels, stride=stride), images(channels)
     h = rectified(x, block.first.norm)
     inner = rectified(F.conv2d(h, block.branch.conv1.weight, stride=stride, padding=1), block.branch.norm2)
     expected = F.conv2d(inner, block.branch.conv2.weight, padding=1)
@@ -44,18 +44,26 @@ def test_where_the_shape_changes_branch_and_shortcut_share_the_first_activation(
 
 
 def test_where_the_shape_stays_the_shortcut_is_the_input_itself() -> None:
-    block, x = jittered(Preactivation(8, planes=8)), images(8)
+    block, x = made(8), images(8)
     inner = F.conv2d(rectified(x, block.first.norm), block.branch.conv1.weight, padding=1)
     expected = F.conv2d(rectified(inner, block.branch.norm2), block.branch.conv2.weight, padding=1)
     torch.testing.assert_close(block(x), x + expected)
 
 
-def test_the_input_is_left_alone_with_activations_in_place() -> None:
-    block = Preactivation(8, planes=8, act=lambda: nn.ReLU(inplace=True)).train()
-    x = torch.randn(2, 8, 5, 5)
-    before = x.clone()
-    block(x)
-    assert torch.equal(x, before)
+def test_a_norm_that_gives_its_very_input_leaves_the_shortcut_what_it_reads() -> None:
+    options: dict[str, Any] = {"planes": 8, "norm": ref("none"), "act": ref("relu")}
+    torch.manual_seed(0)
+    block, x = part("block", "preactivation", **options)(8).double(), images(8)
+    inner = F.conv2d(x.clamp(min=0), block.branch.conv1.weight, padding=1).clamp(min=0)
+    expected = x + F.conv2d(inner, block.branch.conv2.weight, padding=1)
+    torch.testing.assert_close(block(x), expected)
+
+
+def test_the_default_shortcut_of_a_block_by_hand_is_that_of_the_builder() -> None:
+    built = convzoo.create_model("wrn10_1", device="meta").stages[1][0]
+    by_hand = Preactivation(16, planes=32, stride=2)
+    assert type(by_hand.shortcut) is nn.Conv2d
+    assert str(by_hand.shortcut) == str(built.shortcut)
 
 
 def test_the_first_stage_of_width_1_has_an_identity_shortcut() -> None:

@@ -8,50 +8,11 @@ import pytest
 from torch import nn
 
 import convzoo
-from convzoo.builtin.blocks import Basic
-from convzoo.counting import count
-
-# name, parameters, multiply-accumulates
-COUNTS = (
-    ("wide_resnet50_2", 68_883_240, 11_398_021_120),
-    ("wide_resnet101_2", 126_886_696, 22_753_050_624),
-    ("wide_resnet18_1.5", 25_875_816, 3_866_327_040),
-    ("wide_resnet34_1.5", 48_613_608, 8_028_125_184),
-    ("wide_resnet18_2.0", 45_618_216, 6_695_706_624),
-    ("wide_resnet34_2.0", 86_036_008, 14_094_458_880),
-    ("wrn16_4", 2_748_890, 392_612_352),
-    ("wrn28_10_dropout", 36_479_194, 5_243_328_768),
-)
-WIDTHS = {
-    10: [10],
-    16: [1, 2, 4, 8, 10],
-    22: [8, 10],
-    28: [1, 2, 4, 8, 10, 12],
-    34: [10],
-    40: [1, 2, 4, 8, 10],
-}
-"""Of the listed networks for small images, by depth."""
+from convzoo.resnet.blocks import Basic
 
 
 def layers(name: str) -> list[list[nn.Module]]:
     return [list(stage) for stage in convzoo.create_model(name, device="meta").stages]
-
-
-def test_plugin_contributes_its_variants_and_no_others() -> None:
-    wide = set(convzoo.list_models(plugin="wide_resnet", family="wide_resnet"))
-    assert wide == {name for name, _, _ in COUNTS} - {"wrn16_4", "wrn28_10_dropout"}
-    assert set(convzoo.list_models(plugin="wide_resnet")) - wide == {
-        *(f"wrn{n}_{k}" for n, ks in WIDTHS.items() for k in ks),
-        "wrn28_10_dropout",
-        "se_wrn16_8",
-    }
-
-
-@pytest.mark.parametrize(("name", "params", "macs"), COUNTS)
-def test_pinned_counts_are_what_the_network_has(name: str, params: int, macs: int) -> None:
-    spec = convzoo.model_info(name).spec
-    assert (spec.params, spec.macs) == (params, macs)
-    assert count(convzoo.create_model(name, device="meta"), (3, spec.input_size, spec.input_size)) == (params, macs)
 
 
 @pytest.mark.parametrize(("wide", "plain"), [("wide_resnet50_2", "resnet50"), ("wide_resnet101_2", "resnet101")])

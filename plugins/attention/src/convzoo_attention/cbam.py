@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from typing import Literal
 
 import torch
 from torch import nn
 
-from convzoo.errors import OptionError
-from convzoo.initialise import Fill
-from convzoo.layers import Maker, conv2d, last_norm, require_odd, require_positive
+from convzoo import OptionError
+from convzoo.layers import Fills, Maker, conv2d, last_norm, require_odd, require_positive
 
 Pool = Literal["avg", "max", "lp", "lse"]
 
@@ -104,7 +102,7 @@ def _pooled(x: torch.Tensor, pool: Pool) -> torch.Tensor:
     return x.norm(2, (2, 3), keepdim=True) if pool == "lp" else x.logsumexp((2, 3), keepdim=True)
 
 
-def cbam_init(model: nn.Module) -> Iterator[tuple[torch.Tensor, Fill]]:
+def cbam_init(model: nn.Module) -> Fills:
     """The authors' start: Kaiming normal convolutions by fan-out, classifier by fan-in, every bias 0.
 
     The projection shortcuts and the channel gates' layers keep torch's default weights, as they do in the authors'

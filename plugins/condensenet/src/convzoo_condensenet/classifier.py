@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from convzoo.errors import LifecycleError
-from convzoo.model import ConvNet
+from convzoo import LifecycleError
+from convzoo.network.model import ConvNet
 
 
 class IndexedLinear(nn.Linear):

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from convzoo.errors import LifecycleError, OptionError
+from convzoo import LifecycleError, OptionError
 from convzoo.layers import ChannelShuffle, require_groups, require_positive, sequence
 
 _FLOOR = 1e-6

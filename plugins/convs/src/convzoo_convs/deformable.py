@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from convzoo.errors import OptionError
+from convzoo import OptionError
 from convzoo.layers import Maker, conv2d, require_groups, require_positive
 
 TAPS = 9
@@ -13,7 +13,7 @@ TAPS = 9
 
 
 class DeformConv2d(nn.Conv2d):
-    """A convolution without bias that reads its input where it is told to, between pixels too, and 0 outside.
+    """A convolution without bias that reads its input where the offsets say, between pixels too, and 0 outside.
 
     It computes in float32 at least: offsets in half precision are off by whole pixels far from the corner, and not
     every device has the operator in bfloat16. The result has the input's type and memory format.
@@ -102,7 +102,7 @@ class Deformable(nn.Module):
         self.act = act()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        told = self.offset(x)
-        offsets, logits = told[:, : self.offset_channels], told[:, self.offset_channels :]
+        both = self.offset(x)
+        offsets, logits = both[:, : self.offset_channels], both[:, self.offset_channels :]
         masks = logits.sigmoid() if logits.shape[1] else None
         return self.act(self.norm(self.conv(x, offsets, masks)))

@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from convzoo.errors import OptionError
+from convzoo import OptionError
 from convzoo.layers import ConvNormAct, Maker, require_groups, require_positive
 
 

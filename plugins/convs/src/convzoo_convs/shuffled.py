@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from convzoo.errors import OptionError
+from convzoo import OptionError
 from convzoo.layers import ChannelShuffle, ConvNormAct, Maker, require_groups
 
 DEFAULT_GROUPS = 8

@@ -8,8 +8,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from convzoo import layers
-from convzoo.errors import OptionError
+from convzoo import OptionError, layers
 from convzoo.layers import Maker, conv2d, drop_path, require_positive, sequence
 
 

@@ -3,109 +3,115 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
-from convzoo.hookspecs import hookimpl
-from convzoo.layouts import TORCH7_INIT
-from convzoo.specs import Component, Model, Ref, Reference, Stage, ref
+from convzoo import Component, Model, Ref, Reference, hookimpl, ref
+from convzoo.layouts import FAN_IN_ZERO_BIAS, FAN_OUT_ZERO_BIAS, dense_stages
 
 PAPER = "Huang et al., Densely Connected Convolutional Networks, CVPR 2017, arXiv:1608.06993"
 
 COMPONENTS = (
-    Component("block", "dense", "convzoo_densenet.layers:DenseLayer", "appends new features to its input"),
+    Component(
+        "block",
+        "dense",
+        "convzoo_densenet.layers:DenseLayer",
+        "appends new features to its input",
+        example=({"growth_rate": 32}, {"growth_rate": 32, "bottleneck": 0}),
+    ),
     Component("block", "transition", "convzoo_densenet.layers:Transition", "1x1 convolution and average pool"),
 )
 
-# name, growth rate, layers per stage, parameters, MACs
-IMAGENET = (
-    ("densenet121", 32, (6, 12, 24, 16), 7_978_856, 2_834_161_664),
-    ("densenet161", 48, (6, 12, 36, 24), 28_681_000, 7_727_907_072),
-    ("densenet169", 32, (6, 12, 32, 32), 14_149_480, 3_359_843_328),
-    ("densenet201", 32, (6, 12, 48, 32), 20_013_928, 4_291_365_888),
-    ("densenet264d", 48, (6, 12, 64, 48), 72_736_216, 13_470_266_880),
-    ("densenet264", 32, (6, 12, 64, 48), 33_337_704, 5_751_653_376),
-    ("densenet264_k48", 48, (6, 12, 64, 48), 72_686_632, 12_850_693_632),
-    ("densenet232_k48", 48, (6, 12, 48, 48), 55_570_984, 10_119_129_600),
+KEYS = (
+    (r"^stem\.(conv|norm)\.", "features.{1}0."),
+    (r"^stages\.0\.(\d+)\.branch\.", "features.denseblock1.denselayer{1+1}."),
+    (r"^stages\.(\d+)\.0\.", "features.transition{1}."),
+    (r"^stages\.(\d+)\.(\d+)\.branch\.", "features.denseblock{1+1}.denselayer{2}."),
+    (r"^stages\.\d+\.\d+\.norm\.", "features.norm5."),
+    (r"^head\.fc\.", "classifier."),
 )
+"""From this library's state-dict keys to those of torchvision and timm, which count layers from 1.
 
-# name, growth rate, layers per stage, width of the stem, parameters, MACs
-CIFAR = (
-    ("densenet40_k12", 12, 12, 16, 1_019_722, 264_812_928),
-    ("densenet100_k12", 12, 32, 16, 6_979_642, 1_769_516_448),
-    ("densenet100_k24", 24, 32, 16, 27_249_082, 6_889_347_744),
-    ("densenet100_k12_bc", 12, 16, 24, 769_162, 287_929_692),
-    ("densenet250_k24_bc", 24, 41, 48, 15_324_406, 5_418_785_724),
-    ("densenet190_k40_bc", 40, 31, 80, 25_624_430, 9_301_945_740),
-    ("densenet40_k12_bc", 12, 6, 24, 176_122, 72_365_352),
-    ("densenet40_k24_bc", 24, 6, 48, 690_346, 288_131_664),
-    ("densenet40_k36_bc", 36, 6, 72, 1_542_682, 647_298_936),
-    ("densenet40_k48_bc", 48, 6, 96, 2_733_130, 1_149_867_168),
-    ("densenet40_k60_bc", 60, 6, 120, 4_261_690, 1_795_836_360),
+So does this library, but for the first stage: a transition stands before the layers of every other.
+"""
+DEEP_KEYS = (
+    (r"^stem\.conv\.0\.", "features.conv0."),
+    (r"^stem\.conv\.1\.", "features.norm0."),
+    (r"^stem\.conv\.3\.", "features.conv1."),
+    (r"^stem\.conv\.4\.", "features.norm1."),
+    (r"^stem\.conv\.6\.", "features.conv2."),
+    (r"^stem\.norm\.", "features.norm2."),
+    *KEYS,
 )
-
-IN_TIMM = ("densenet121", "densenet161", "densenet169", "densenet201", "densenet264d")
-IN_TORCHVISION = ("densenet121", "densenet161", "densenet169", "densenet201")
-TIMM_INIT = ref("kaiming", mode="fan_in", linear_bias="zero")
-"""torchvision's, and so timm's."""
+"""The same behind a deep stem."""
 
 
-def _keys(depths: Sequence[int], deep: bool) -> tuple[tuple[str, str], ...]:
-    """From this library's state-dict keys to those of torchvision and timm."""
-    keys = [(r"^stem\.conv\.", "features.conv0."), (r"^stem\.norm\.", "features.norm0.")]
-    if deep:
-        keys = [(rf"^stem\.conv\.{3 * n}\.", f"features.conv{n}.") for n in range(3)]
-        keys += [(rf"^stem\.conv\.{3 * n + 1}\.", f"features.norm{n}.") for n in range(2)]
-        keys += [(r"^stem\.norm\.", "features.norm2.")]
-    last = len(depths) - 1
-    for stage, depth in enumerate(depths):
-        first = 0 if stage == 0 else 1  # the transition stands before
-        if first:
-            keys.append((rf"^stages\.{stage}\.0\.", f"features.transition{stage}."))
-        for layer in range(depth):
-            theirs = f"features.denseblock{stage + 1}.denselayer{layer + 1}."
-            keys.append((rf"^stages\.{stage}\.{layer + first}\.branch\.", theirs))
-    keys.append((rf"^stages\.{last}\.{depths[last] + 1}\.norm\.", "features.norm5."))
-    return (*keys, (r"^head\.fc\.", "classifier."))
+def densenet(
+    name: str,
+    *,
+    growth_rate: int,
+    depths: Sequence[int],
+    stem: Ref,
+    bottleneck: bool = True,
+    compression: float = 0.5,
+    libraries: Sequence[str] = (),
+    **fields: Any,
+) -> Model:
+    """A DenseNet, started as ``libraries`` start theirs, or, if none has it, as its authors do.
+
+    Its ``stem`` is twice as wide as what a layer adds, unless it says how wide it is.
+    """
+    layer = ref("dense", growth_rate=growth_rate, **({} if bottleneck else {"bottleneck": 0}))
+    stem = ref(stem.name, **{"width": 2 * growth_rate, **stem.options})
+    stages = dense_stages([layer] * len(depths), depths, transition=ref("transition", compression=compression))
+    defaults: dict[str, Any] = {"init": FAN_OUT_ZERO_BIAS, "paper": PAPER}
+    if libraries:
+        references = tuple(Reference(library, name) for library in libraries)
+        defaults |= {"init": FAN_IN_ZERO_BIAS, "references": references, "keys": KEYS}
+    return Model(name, stem=stem, stages=stages, **{**defaults, **fields})
 
 
-def dense_stages(layer: Ref, depths: Sequence[int], compression: float) -> tuple[Stage, ...]:
-    """Runs of dense layers with transitions between them, and a norm and activation at the end."""
-    transition = ref("transition", compression=compression)
-    stages = []
-    for number, depth in enumerate(depths):
-        before = (transition,) if number else ()
-        after = (ref("norm_act"),) if number == len(depths) - 1 else ()
-        stages.append(Stage((*before, *(layer,) * depth, *after), stride=2 if number else 1))
-    return tuple(stages)
+imagenet = partial(densenet, family="densenet", stem=ref("conv"))
+in_torchvision = partial(imagenet, libraries=("timm", "torchvision"))
+cifar = partial(densenet, family="densenet_cifar", num_classes=10, input_size=32, dataset="cifar10")
+plain = partial(
+    cifar, stem=ref("cifar", width=16, norm=ref("none"), act=ref("none")), bottleneck=False, compression=1.0
+)
+bc = partial(cifar, stem=ref("cifar", norm=ref("none"), act=ref("none")))
+
+MODELS = (
+    in_torchvision("densenet121", growth_rate=32, depths=(6, 12, 24, 16), params=7_978_856, macs=2_834_161_664),
+    in_torchvision("densenet161", growth_rate=48, depths=(6, 12, 36, 24), params=28_681_000, macs=7_727_907_072),
+    in_torchvision("densenet169", growth_rate=32, depths=(6, 12, 32, 32), params=14_149_480, macs=3_359_843_328),
+    in_torchvision("densenet201", growth_rate=32, depths=(6, 12, 48, 32), params=20_013_928, macs=4_291_365_888),
+    imagenet(
+        "densenet264d",
+        growth_rate=48,
+        depths=(6, 12, 64, 48),
+        stem=ref("deep", width=48),
+        libraries=("timm",),
+        keys=DEEP_KEYS,
+        params=72_736_216,
+        macs=13_470_266_880,
+    ),
+    imagenet("densenet264", growth_rate=32, depths=(6, 12, 64, 48), params=33_337_704, macs=5_751_653_376),
+    imagenet("densenet264_k48", growth_rate=48, depths=(6, 12, 64, 48), params=72_686_632, macs=12_850_693_632),
+    imagenet("densenet232_k48", growth_rate=48, depths=(6, 12, 48, 48), params=55_570_984, macs=10_119_129_600),
+    plain("densenet40_k12", growth_rate=12, depths=(12, 12, 12), params=1_019_722, macs=264_812_928),
+    plain("densenet100_k12", growth_rate=12, depths=(32, 32, 32), params=6_979_642, macs=1_769_516_448),
+    plain("densenet100_k24", growth_rate=24, depths=(32, 32, 32), params=27_249_082, macs=6_889_347_744),
+    bc("densenet100_k12_bc", growth_rate=12, depths=(16, 16, 16), params=769_162, macs=287_929_692),
+    bc("densenet250_k24_bc", growth_rate=24, depths=(41, 41, 41), params=15_324_406, macs=5_418_785_724),
+    bc("densenet190_k40_bc", growth_rate=40, depths=(31, 31, 31), params=25_624_430, macs=9_301_945_740),
+    bc("densenet40_k12_bc", growth_rate=12, depths=(6, 6, 6), params=176_122, macs=72_365_352),
+    bc("densenet40_k24_bc", growth_rate=24, depths=(6, 6, 6), params=690_346, macs=288_131_664),
+    bc("densenet40_k36_bc", growth_rate=36, depths=(6, 6, 6), params=1_542_682, macs=647_298_936),
+    bc("densenet40_k48_bc", growth_rate=48, depths=(6, 6, 6), params=2_733_130, macs=1_149_867_168),
+    bc("densenet40_k60_bc", growth_rate=60, depths=(6, 6, 6), params=4_261_690, macs=1_795_836_360),
+)
 
 
 @hookimpl
 def convzoo_contribute() -> Iterator[Component | Model]:
     yield from COMPONENTS
-    for name, growth_rate, depths, params, macs in IMAGENET:
-        deep = name.endswith("d")
-        fields: dict[str, Any] = {"init": TORCH7_INIT, "params": params, "macs": macs}
-        if name in IN_TIMM:
-            libraries = ("timm", "torchvision") if name in IN_TORCHVISION else ("timm",)
-            references = tuple(Reference(library, name) for library in libraries)
-            fields |= {"init": TIMM_INIT, "references": references, "keys": _keys(depths, deep)}
-        stem = ref("deep", width=growth_rate) if deep else ref("conv", width=2 * growth_rate)
-        stages = dense_stages(ref("dense", growth_rate=growth_rate), depths, compression=0.5)
-        yield Model(name, "densenet", stem, stages, paper=PAPER, **fields)
-    for name, growth_rate, depth, width, params, macs in CIFAR:
-        layer, compression = ref("dense", growth_rate=growth_rate), 0.5
-        if not name.endswith("_bc"):
-            layer, compression = layer.with_options(bottleneck=0), 1.0
-        yield Model(
-            name,
-            "densenet_cifar",
-            ref("cifar", width=width, norm=ref("none"), act=ref("none")),
-            dense_stages(layer, (depth,) * 3, compression),
-            init=TORCH7_INIT,
-            num_classes=10,
-            input_size=32,
-            dataset="cifar10",
-            paper=PAPER,
-            params=params,
-            macs=macs,
-        )
+    yield from MODELS

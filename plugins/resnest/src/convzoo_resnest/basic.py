@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import nn
 
-from convzoo.builtin.blocks import ResidualBlock
-from convzoo.builtin.shortcuts import conv_shortcut
+from convzoo import part
 from convzoo.layers import ConvNormAct, Maker, drop_path, require_positive, sequence, shortcut_path
+from convzoo.resnet.blocks import ResidualBlock
 from convzoo_resnest.split_attention import SplitAttention
 
 
@@ -37,7 +37,7 @@ class SplitAttentionBasic(ResidualBlock):
         radix: int = 2,
         dilation: int = 1,
         first_dilation: int = 1,
-        shortcut: Maker = conv_shortcut,
+        shortcut: Maker = part("shortcut", "conv"),
         attention: Maker | None = None,
         norm: Maker = nn.BatchNorm2d,
         act: Maker = nn.ReLU,
@@ -51,5 +51,5 @@ class SplitAttentionBasic(ResidualBlock):
             attention=attention(planes) if attention else None,
             drop_path=drop_path(drop_path_rate),
         )
-        path = shortcut_path(shortcut, in_channels, planes, stride, dilation, first_dilation, norm)
+        path = shortcut_path(shortcut, in_channels, planes, stride, dilation, first_dilation, norm=norm)
         super().__init__(branch, path, act(), planes)

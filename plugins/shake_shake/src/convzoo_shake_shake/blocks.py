@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import Any
 
 import torch
 from torch import nn
 
-from convzoo.builtin.blocks import ResidualBlock
-from convzoo.builtin.shortcuts import conv_shortcut
-from convzoo.layers import ConvNormAct, Maker, drop_path, require_positive, sequence, shortcut_path
-from convzoo.lifecycle import deploy
-from convzoo_shake_shake.activation import out_of_place
+from convzoo import deploy, part
+from convzoo.layers import ConvNormAct, Maker, drop_path, out_of_place, require_positive, sequence, shortcut_path
+from convzoo.resnet.blocks import ResidualBlock
 from convzoo_shake_shake.fusion import average
 from convzoo_shake_shake.mixing import BackwardMode, ForwardMode, Level, Mix
-from convzoo_shake_shake.shortcut import TwoPathShortcut
 
 
 class MixedBlock(nn.Module):
@@ -105,17 +101,13 @@ class ShakeShake(MixedBlock):
         level: Level = "image",
         dilation: int = 1,
         first_dilation: int = 1,
-        shortcut: Maker = TwoPathShortcut,
+        shortcut: Maker = part("shortcut", "two_path"),
         attention: Maker | None = None,
         norm: Maker = nn.BatchNorm2d,
         act: Maker = nn.ReLU,
         drop_path_rate: float = 0.0,
     ) -> None:
         require_positive("planes", planes)
-
-        def two_path(channels: int, out_channels: int, *, dilation: int, **options: Any) -> nn.Module:
-            # The dilation of the stage means nothing to a path that looks at single pixels.
-            return TwoPathShortcut(channels, out_channels, act=act, **options)
 
         def branch() -> nn.Sequential:
             return sequence(
@@ -124,20 +116,12 @@ class ShakeShake(MixedBlock):
             )
 
         super().__init__(
-            act_in=out_of_place(act),
+            act_in=out_of_place(act()),
             branch1=branch(),
             branch2=branch(),
             mix=Mix(forward_mode, backward_mode, level),
             after=_after(attention, planes, drop_path_rate),
-            shortcut=shortcut_path(
-                two_path if shortcut is TwoPathShortcut else shortcut,
-                in_channels,
-                planes,
-                stride,
-                dilation,
-                first_dilation,
-                norm,
-            ),
+            shortcut=shortcut_path(shortcut, in_channels, planes, stride, dilation, first_dilation, norm=norm, act=act),
             act_out=nn.Identity(),
             out_channels=planes,
         )
@@ -179,7 +163,7 @@ class ShakeShakeBottleneck(MixedBlock):
         level: Level = "image",
         dilation: int = 1,
         first_dilation: int = 1,
-        shortcut: Maker = conv_shortcut,
+        shortcut: Maker = part("shortcut", "conv"),
         attention: Maker | None = None,
         norm: Maker = nn.BatchNorm2d,
         act: Maker = nn.ReLU,
@@ -207,7 +191,7 @@ class ShakeShakeBottleneck(MixedBlock):
             branch2=branch(),
             mix=Mix(forward_mode, backward_mode, level),
             after=_after(attention, out_channels, drop_path_rate),
-            shortcut=shortcut_path(shortcut, in_channels, out_channels, stride, dilation, first_dilation, norm),
+            shortcut=shortcut_path(shortcut, in_channels, out_channels, stride, dilation, first_dilation, norm=norm),
             act_out=act(),
             out_channels=out_channels,
         )

@@ -5,10 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from convzoo.builtin.heads import Classifier, Pool
-from convzoo.builtin.stems import Stem, cifar_stem
-from convzoo.layers import Maker
-from convzoo_shake_shake.activation import out_of_place
+from convzoo.layers import Maker, out_of_place
+from convzoo.resnet.heads import Classifier, Pool
+from convzoo.resnet.stems import Stem, cifar_stem
 
 
 def linear_stem(in_channels: int, *, width: int = 16, kernel_size: int = 3, norm: Maker = nn.BatchNorm2d) -> Stem:
@@ -44,7 +43,7 @@ class ActivatedClassifier(Classifier):
         act: Maker = nn.ReLU,
     ) -> None:
         super().__init__(in_channels, num_classes, global_pool=global_pool, drop_rate=drop_rate)
-        self.act = out_of_place(act)
+        self.act = out_of_place(act())
 
     def forward(self, x: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
         return super().forward(self.act(x), pre_logits)

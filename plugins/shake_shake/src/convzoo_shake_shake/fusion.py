@@ -6,6 +6,7 @@ import copy
 
 import torch
 from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from convzoo.layers import sequence
 
@@ -20,15 +21,10 @@ def fusible(norm: nn.Module) -> bool:
 @torch.no_grad()
 def with_norm(weight: torch.Tensor, bias: torch.Tensor | None, norm: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
     """Weight and bias of a convolution that is ``norm`` after the one with ``weight`` and ``bias``."""
-    bias = weight.new_zeros(len(weight)) if bias is None else bias
     if isinstance(norm, nn.Identity):
-        return weight.clone(), bias.clone()
-    scale = (norm.running_var + norm.eps).rsqrt()  # type: ignore[operator]
-    shift = -norm.running_mean * scale  # type: ignore[operator]
-    if norm.affine:
-        scale, shift = scale * norm.weight, shift * norm.weight + norm.bias
-    scale, shift = scale.to(weight.dtype), shift.to(weight.dtype)
-    return weight * scale.view(-1, 1, 1, 1), bias * scale + shift
+        return weight.clone(), weight.new_zeros(len(weight)) if bias is None else bias.clone()
+    running = norm.running_mean, norm.running_var, norm.eps
+    return fuse_conv_bn_weights(weight, bias, *running, norm.weight, norm.bias)  # type: ignore[arg-type]
 
 
 @torch.no_grad()

@@ -9,9 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from convzoo.errors import OptionError
-from convzoo.layers import Maker, conv2d
-from convzoo_shake_shake.activation import out_of_place
+from convzoo import OptionError
+from convzoo.layers import Maker, conv2d, out_of_place
 from convzoo_shake_shake.fusion import fusible, with_norm
 
 
@@ -57,7 +56,7 @@ class TwoPathShortcut(nn.Module):
         self.stride = stride
         self.shift = shift
         self.distance = first_dilation
-        self.act = out_of_place(act)
+        self.act = out_of_place(act())
         self.conv1 = conv2d(in_channels, out_channels // 2, 1)
         self.conv2 = conv2d(in_channels, out_channels // 2, 1)
         self.norm = norm(out_channels)

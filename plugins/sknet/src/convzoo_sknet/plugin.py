@@ -4,38 +4,32 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any
+from functools import partial
 
-from convzoo.hookspecs import hookimpl
+from convzoo import Component, Model, Stage, hookimpl, ref
 from convzoo.layouts import BASIC, BOTTLENECK, DEPTHS, KEYS, imagenet
-from convzoo.specs import Component, Model, Stage, ref
 
 PAPER = "Li et al., Selective Kernel Networks, CVPR 2019, arXiv:1903.06586"
 
 COMPONENTS = (
-    Component("conv", "selective_kernel", "convzoo_sknet.selective_kernel:SelectiveKernel", "selective kernel"),
+    Component(
+        "conv",
+        "selective_kernel",
+        "convzoo_sknet.selective_kernel:SelectiveKernel",
+        "selective kernel",
+        example=({}, {"split_input": True}),
+    ),
 )
 
 GROUPED = BOTTLENECK.with_options(cardinality=32, base_width=4, conv=ref("selective_kernel"))
 """The paper's block."""
-SPLIT = ref("selective_kernel", split_input=True, min_width=8, divisor=8)
-SPLIT_BASIC = ref("selective_kernel", split_input=True, reduction=8, min_width=16, divisor=16)
-"""timm's: each branch sees half of the input."""
-
-# name, block, layers per stage, letter of the stem, parameters, MACs
-IN_TIMM = (
-    ("skresnet18", BASIC.with_options(conv=SPLIT_BASIC), (2, 2, 2, 2), "", 11_958_056, 1_814_337_536),
-    ("skresnet34", BASIC.with_options(conv=SPLIT_BASIC), (3, 4, 6, 3), "", 22_282_376, 3_664_237_568),
-    ("skresnet50", BOTTLENECK.with_options(conv=SPLIT), DEPTHS[50], "", 25_803_160, 4_089_422_336),
-    ("skresnet50d", BOTTLENECK.with_options(conv=SPLIT), DEPTHS[50], "d", 25_822_392, 4_329_062_912),
-    ("skresnext50_32x4d", GROUPED, DEPTHS[50], "", 27_479_784, 4_462_710_784),
+SPLIT_BASIC = BASIC.with_options(
+    conv=ref("selective_kernel", split_input=True, reduction=8, min_width=16, divisor=16), zero_init_last=False
 )
-
-# name, depth, parameters, MACs
-DEEPER = (
-    ("sknet101", 101, 48_736_040, 8_448_724_992),
-    ("sknet152", 152, 66_295_656, 12_434_640_896),
+SPLIT_BOTTLENECK = BOTTLENECK.with_options(
+    conv=ref("selective_kernel", split_input=True, min_width=8, divisor=8), zero_init_last=False
 )
+"""timm's, as the one before: each branch sees half of the input."""
 
 # timm wraps each convolution and its norm, and calls the selective part of the unit "attn".
 SELECTIVE_KEYS = (
@@ -50,24 +44,38 @@ SELECTIVE_KEYS = (
 )
 
 
+def with_narrow_second_stage(model: Model) -> Model:
+    """``model`` with a hidden width of 16 in the second stage, as the authors' prototxt has it."""
+    narrow = ref("selective_kernel", min_width=16)
+    first, second, *later = model.stages
+    second = Stage(tuple(layer.with_options(conv=narrow) for layer in second.layers), second.stride)
+    return dataclasses.replace(model, stages=(first, second, *later))
+
+
+sknet = partial(imagenet, family="sknet", keys=SELECTIVE_KEYS, paper=PAPER)
+
+MODELS = (
+    sknet("skresnet18", layer=SPLIT_BASIC, depths=(2, 2, 2, 2), params=11_958_056, macs=1_814_337_536),
+    sknet("skresnet34", layer=SPLIT_BASIC, depths=(3, 4, 6, 3), params=22_282_376, macs=3_664_237_568),
+    sknet("skresnet50", layer=SPLIT_BOTTLENECK, depths=DEPTHS[50], params=25_803_160, macs=4_089_422_336),
+    sknet("skresnet50d", layer=SPLIT_BOTTLENECK, depths=DEPTHS[50], letter="d", params=25_822_392, macs=4_329_062_912),
+    sknet(
+        "skresnext50_32x4d",
+        layer=GROUPED.with_options(zero_init_last=False),
+        depths=DEPTHS[50],
+        aliases=(ref("sknet50"),),
+        params=27_479_784,
+        macs=4_462_710_784,
+    ),
+    sknet("sknet101", layer=GROUPED, depths=DEPTHS[101], timm=None, params=48_736_040, macs=8_448_724_992),
+    sknet("sknet152", layer=GROUPED, depths=DEPTHS[152], timm=None, params=66_295_656, macs=12_434_640_896),
+    with_narrow_second_stage(
+        sknet("sknet101_prototxt", layer=GROUPED, depths=DEPTHS[101], timm=None, params=48_686_760, macs=8_448_675_840)
+    ),
+)
+
+
 @hookimpl
 def convzoo_contribute() -> Iterator[Component | Model]:
     yield from COMPONENTS
-    shared: dict[str, Any] = {"keys": SELECTIVE_KEYS, "paper": PAPER}
-    for name, block, depths, letter, params, macs in IN_TIMM:
-        layer = block.with_options(zero_init_last=False)
-        aliases = (ref("sknet50"),) if name == "skresnext50_32x4d" else ()
-        fields = {"letter": letter, "aliases": aliases, "params": params, "macs": macs}
-        yield imagenet(name, "sknet", layer, depths, **shared, **fields)
-    for name, depth, params, macs in DEEPER:
-        yield imagenet(name, "sknet", GROUPED, DEPTHS[depth], timm=None, params=params, macs=macs, **shared)
-    yield _as_released(**shared)
-
-
-def _as_released(**fields: Any) -> Model:
-    """SKNet-101 as the authors' prototxt has it, with a hidden width of 16 in the second stage."""
-    params, macs = 48_686_760, 8_448_675_840
-    model = imagenet("sknet101_prototxt", "sknet", GROUPED, DEPTHS[101], timm=None, params=params, macs=macs, **fields)
-    narrow = ref("selective_kernel", min_width=16)
-    second = Stage(tuple(layer.with_options(conv=narrow) for layer in model.stages[1].layers), model.stages[1].stride)
-    return dataclasses.replace(model, stages=(model.stages[0], second, *model.stages[2:]))
+    yield from MODELS

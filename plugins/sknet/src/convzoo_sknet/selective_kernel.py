@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from convzoo.errors import OptionError
+from convzoo import OptionError
 from convzoo.layers import ConvNormAct, Maker, add, conv2d, make_divisible, norm_of_pooled, require_positive
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from convzoo import layers
-from convzoo.errors import OptionError
+from convzoo import OptionError, layers, part
 from convzoo.layers import Maker, conv2d, drop_path, require_positive, sequence, shortcut_path
 
 
@@ -52,7 +51,7 @@ class Preactivation(nn.Module):
         dropout: float = 0.0,
         dilation: int = 1,
         first_dilation: int = 1,
-        shortcut: Maker = bare_shortcut,
+        shortcut: Maker = part("shortcut", "bare"),
         attention: Maker | None = None,
         norm: Maker = nn.BatchNorm2d,
         act: Maker = nn.ReLU,
@@ -78,11 +77,7 @@ class Preactivation(nn.Module):
             drop_path=drop_path(drop_path_rate),
         )
 
-        def bare(channels: int, out_channels: int, *, norm: Maker, **geometry: int) -> nn.Module:
-            return bare_shortcut(channels, out_channels, **geometry)
-
-        path = bare if shortcut is bare_shortcut else shortcut
-        self.shortcut = shortcut_path(path, in_channels, planes, stride, dilation, first_dilation, norm)
+        self.shortcut = shortcut_path(shortcut, in_channels, planes, stride, dilation, first_dilation, norm=norm)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         h = self.first(x)

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 import convzoo
 from convzoo.layers import ConvNormAct, Position
-from convzoo.parity import jitter_norms
 from convzoo.testing import transplant
+from convzoo.testing.numerics import jitter_norms
 from convzoo_res2net.res2net import MultiScaleConv
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from convzoo.hookspecs import hookimpl
+from convzoo import Component, Model, hookimpl, ref
 from convzoo.layouts import KEYS, imagenet
-from convzoo.specs import Component, Model, ref
 
 PAPER = "Gao et al., Res2Net: A New Multi-scale Backbone Architecture, TPAMI 2021, arXiv:1904.01169"
 

@@ -1,0 +1,56 @@
+"""What the annotations of a signature say of its options."""
+
+from __future__ import annotations
+
+import collections.abc
+import inspect
+import types
+import typing
+from typing import Any
+
+
+def readable(function: Any) -> dict[str, Any]:
+    """A function's annotations, less those that name what is only imported for type checkers."""
+    hints = {}
+    for name, annotation in getattr(function, "__annotations__", {}).items():
+        try:
+            hints[name] = eval(annotation, function.__globals__) if isinstance(annotation, str) else annotation
+        except NameError:
+            continue
+    return hints
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether ``value`` has the type that an annotation says; one that is not understood takes everything."""
+    if hint in (int, float, bool, str):
+        if hint is float:
+            return isinstance(value, (int, float)) and not isinstance(value, bool)
+        return isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
+    if hint is None or hint is type(None):
+        return value is None if hint else True
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(fits(value, argument) for argument in arguments)
+    if origin is typing.Literal:
+        return any(value == choice and type(value) is type(choice) for choice in arguments)
+    if origin is tuple and len(arguments) == 2 and arguments[1] is Ellipsis:
+        return isinstance(value, tuple) and all(fits(item, arguments[0]) for item in value)
+    if origin is collections.abc.Callable:
+        return callable(value)
+    return not inspect.isclass(hint) or isinstance(value, hint)
+
+
+def has_callable(hint: Any) -> bool:
+    """Whether an annotation is a callable, or a union with one."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return any(has_callable(argument) for argument in typing.get_args(hint))
+    return typing.get_origin(hint) is collections.abc.Callable
+
+
+def described(hint: Any) -> str:
+    """An annotation in words, for messages."""
+    if has_callable(hint):
+        return "a component's name or a ref()"
+    if typing.get_origin(hint) is typing.Literal:
+        return " or ".join(repr(choice) for choice in typing.get_args(hint))
+    return getattr(hint, "__name__", None) if inspect.isclass(hint) else str(hint)  # type: ignore[return-value]

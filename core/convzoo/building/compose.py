@@ -1,0 +1,174 @@
+"""From a spec and options to the spec of a whole network: every part named, defaults included, and checked once.
+
+An option goes to the model, if it is one of the model's own fields, or else to every part whose signature declares it:
+the stem, each layer, the head, the initialisation, and the parts in their slots. Parts that merely stand in their slots
+by default get it only where no other part takes it. What nothing takes is an error that lists what there is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from convzoo.building import parts
+from convzoo.errors import OptionError, SpecError, did_you_mean, listed
+from convzoo.plugins.registry import Registry
+from convzoo.spec.kinds import NOT_SPREAD, SHARED
+from convzoo.spec.model import PARTS, SETTINGS, Model
+from convzoo.spec.refs import Options, PerStage, Ref, as_ref, frozen
+
+
+def compose(spec: Model, registry: Registry, *changes: Mapping[str, Any]) -> Model:
+    """The whole spec, with each of ``changes``, mappings of options, applied in turn.
+
+    A string or Ref for a slot replaces the part in it; if it names the part that is there already, its options are
+    merged into that one's. What a changed model was pinned to (counts, references, aliases) no longer holds, and is
+    dropped; naming what is there already changes nothing.
+
+    Raises:
+        OptionError: nothing takes an option, a value has the wrong type, or there are not as many as stages.
+        UnknownNameError: a component does not exist.
+    """
+    number = len(spec.stages)
+
+    @functools.cache
+    def complete(kind: str, ref: Ref, stage: int | None) -> Ref:
+        return parts.completed(registry, kind, ref, None if stage is None else (stage, number))
+
+    whole = dataclasses.replace(spec, **spec.mapped(complete))
+    changed = whole
+    for options in changes:
+        changed = _changed(changed, options, registry)
+    return whole.derived(**{field: getattr(changed, field) for field in (*SETTINGS, "stages")})
+
+
+def known_options(spec: Model, registry: Registry) -> dict[str, list[str]]:
+    """What a spec's parts take: option to the parts that declare it."""
+    found: dict[str, dict[str, None]] = {}
+    for kind, ref, _ in _walk(spec):
+        part = parts.find(registry, kind, ref)
+        for name in part.options:
+            if name not in NOT_SPREAD:
+                found.setdefault(name, {})[str(part)] = None
+    return {name: list(names) for name, names in sorted(found.items())}
+
+
+def _walk(spec: Model) -> Iterator[tuple[str, Ref, int]]:
+    """``(kind, ref, depth)`` of every different part that a spec names; slots are one deeper than what has them."""
+
+    def inside(kind: str, ref: Ref, depth: int) -> Iterator[tuple[str, Ref, int]]:
+        yield kind, ref, depth
+        for name, value in ref.options.items():
+            if isinstance(value, Ref):
+                yield from inside(name, value, depth + 1)
+
+    for kind in PARTS:
+        yield from inside(kind, getattr(spec, kind), 0)
+    for layer in dict.fromkeys(layer for stage in spec.stages for layer in stage.layers):
+        yield from inside("block", layer, 0)
+
+
+def _changed(spec: Model, options: Mapping[str, Any], registry: Registry) -> Model:
+    """``spec`` with options: its own settings, then slots from the outside in, then what the parts then have."""
+    waiting = dict(options)
+    for name in [name for name in SETTINGS if name in waiting]:
+        value = waiting[name]
+        if isinstance(value, PerStage) and name in SHARED:
+            continue  # of the layers in each stage
+        if isinstance(value, PerStage):
+            raise OptionError(f"{name}={value}: the model has one {name}, which cannot differ by stage")
+        del waiting[name]
+        if name in PARTS:
+            value = _merged(getattr(spec, name), _named(name, value), name, registry)
+        spec = dataclasses.replace(spec, **{name: value})
+    while waiting:
+        depths: dict[str, int] = {}
+        for kind, ref, depth in _walk(spec):
+            for name in parts.find(registry, kind, ref).slots:
+                depths[name] = min(depth, depths.get(name, depth))
+        # A slot that another one brings may be there only once that one is filled.
+        name = min(waiting, key=lambda name: depths.get(name, math.inf))
+        spec = _spread(spec, name, frozen(waiting.pop(name)), registry)
+    return spec
+
+
+def _spread(spec: Model, name: str, value: Any, registry: Registry) -> Model:
+    """``spec`` with one option in every part that takes it."""
+    by_stage = isinstance(value, PerStage)
+    if by_stage:
+        value.at(name, 0, len(spec.stages))
+
+    def attempt(defaults: bool) -> tuple[Model, set[int | None]]:
+        reached: set[int | None] = set()
+
+        @functools.cache
+        def change(kind: str, ref: Ref, stage: int | None, by_default: bool = False) -> Ref:
+            part = parts.find(registry, kind, ref)
+            inner = {
+                k: change(k, v, stage, _is_default(part, k, v, registry)) if isinstance(v, Ref) else v
+                for k, v in ref.options.items()
+            }
+            ref = Ref(ref.name, Options(inner))
+            # What is the model's to give may differ by stage all the same: a layer then has its own, for all within it.
+            spreads = name not in NOT_SPREAD or (by_stage and kind == "block")
+            if not spreads or name not in part.options or (by_default and not defaults) or (by_stage and stage is None):
+                return ref
+            reached.add(stage)
+            new = part.value(name, value, None if stage is None else (stage, len(spec.stages)))
+            return _with_option(part, ref, name, new, registry)
+
+        return dataclasses.replace(spec, **spec.mapped(change)), reached
+
+    changed, reached = attempt(defaults=False)
+    if not reached:
+        changed, reached = attempt(defaults=True)
+    if not reached:
+        known = known_options(spec, registry)
+        if by_stage and name in known:
+            raise OptionError(f"{name}={value}: only layers differ by stage, and {name!r} is of {listed(known[name])}")
+        details = "; ".join(f"{option} ({', '.join(names)})" for option, names in known.items())
+        raise OptionError(
+            f"No part of {spec.name} takes {name!r}.{did_you_mean(name, {*known, *SETTINGS})}"
+            f" The model takes: {listed(SETTINGS)}. Its parts take: {details}."
+        )
+    if by_stage:
+        deaf = [i for i, each in enumerate(value.values) if each is not None and i not in reached]
+        if deaf:
+            raise OptionError(f"{name}={value}: no layer of stage {deaf[0] + 1} of {spec.name} takes {name!r}")
+    return changed
+
+
+def _is_default(part: parts.Part, slot: str, value: Ref, registry: Registry) -> bool:
+    """Whether a slot holds what it holds by default, as that stands."""
+    default = part.default(slot, registry)
+    return isinstance(default, Ref) and value == parts.completed(registry, slot, default)
+
+
+def _with_option(part: parts.Part, ref: Ref, name: str, value: Any, registry: Registry) -> Ref:
+    """``ref`` with one checked option set; what it has already, by default or otherwise, is left as it is."""
+    old = ref.options.get(name, part.default(name, registry))
+    if isinstance(value, Ref):
+        value = _merged(old, value, name, registry)
+    return ref if value is old or value == old else ref.with_options(**{name: value})
+
+
+def _merged(old: Any, new: Ref, kind: str, registry: Registry) -> Ref:
+    """The part ``new``; if it is the one that is there already, that one with the options of ``new``."""
+    part = parts.find(registry, kind, new)
+    if not isinstance(old, Ref) or old.name != new.name:
+        return parts.completed(registry, kind, new)
+    for name, value in new.options.items():
+        old = _with_option(part, old, name, part.value(name, value), registry)
+    return old
+
+
+def _named(kind: str, value: Any) -> Ref:
+    if not isinstance(value, (str, Ref)):
+        raise OptionError(f"{kind}={value!r}: expected the name of a {kind} or a ref()")
+    try:
+        return as_ref(value)
+    except SpecError as error:
+        raise OptionError(f"{kind}={value!r}: {error}") from None

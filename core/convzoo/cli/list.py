@@ -1,0 +1,117 @@
+"""``convzoo list``: the models, or the parts, from data alone. This module imports no torch."""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import json
+from collections.abc import Sequence
+
+from convzoo.api import ModelInfo, list_models, model_info
+from convzoo.cli.tables import billions, millions, table
+from convzoo.errors import OptionError, did_you_mean, listed
+from convzoo.plugins.host import registry
+from convzoo.spec.kinds import KINDS
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = commands.add_parser("list", help="list models", description="List the models that are installed.")
+    parser.add_argument("words", nargs="*", metavar="GLOB", help="only names that match one of them")
+    parser.add_argument(
+        "--parts", action="store_true", help="list blocks, attentions, ... instead; a GLOB is of KIND/NAME"
+    )
+    parser.add_argument("--plugin", help="only what this plugin contributed")
+    parser.add_argument("--family", help="only this family")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """``convzoo list``."""
+    if options.parts:
+        return _list_parts(options)
+    entries = registry()
+    for what in ("plugin", "family"):
+        choices = {entry.owner.name if what == "plugin" else entry.spec.family for entry in entries.models().values()}
+        if (asked := getattr(options, what)) and asked not in choices:
+            known = f"{did_you_mean(asked, choices)} Known are {listed(choices)}."
+            raise OptionError(f"There are no models of {what} {asked!r}.{known}")
+    infos = [
+        info
+        for info in map(model_info, matching(options.words or ["*"]))
+        if options.plugin in (None, info.plugin.name) and options.family in (None, info.spec.family)
+    ]
+    if options.json:
+        print(json.dumps([_summary(info) for info in infos], indent=2))
+        return 0
+    rows = []
+    for info in infos:
+        spec = info.spec
+        aliases = ", ".join(alias.name for alias in spec.aliases)
+        counts = millions(spec.params), billions(spec.macs)
+        rows.append([info.name, spec.family, info.plugin.name, *counts, str(spec.input_size), aliases])
+    header = ["model", "family", "plugin", "parameters", "MACs", "px", "also called"]
+    print(table(header, rows, right=("parameters", "MACs", "px")))
+    print(f"\n{len(infos)} models; parameters and MACs on one image of the given size")
+    return 0
+
+
+def matching(globs: Sequence[str]) -> list[str]:
+    """Canonical names that match any of the globs, and exact names and aliases as they are, without repeats.
+
+    Raises:
+        UnknownNameError: one of them matches nothing.
+    """
+    found: dict[str, None] = {}
+    for glob in globs:
+        found.update(dict.fromkeys(list_models(glob) or [model_info(glob).name]))
+    return list(found)
+
+
+def _list_parts(options: argparse.Namespace) -> int:
+    if options.family:
+        raise OptionError("parts are of no family; leave --family out")
+    found = registry().components()
+    if options.plugin and options.plugin not in (names := {owner.name for _, owner in found}):
+        raise OptionError(
+            f"There are no parts of plugin {options.plugin!r}.{did_you_mean(options.plugin, names)}"
+            f" Known are {listed(names)}."
+        )
+    chosen = [
+        {"kind": component.kind, "name": component.name, "plugin": owner.name, "summary": component.summary}
+        for component, owner in found
+        if options.plugin in (None, owner.name)
+        and any(
+            fnmatch.fnmatchcase(text, glob)
+            for glob in options.words or ["*"]
+            for text in (f"{component.kind}/{component.name}", component.kind, component.name)
+        )
+    ]
+    if not chosen:
+        raise OptionError(f"no part fits {' or '.join(options.words)}; `convzoo list --parts` has all of them")
+    if options.json:
+        print(json.dumps(chosen, indent=2))
+    else:
+        print(table(["kind", "name", "plugin", "what it is"], [[*part.values()] for part in chosen]))
+        kinds = [KINDS[name] for name in dict.fromkeys(part["kind"] for part in chosen) if name in KINDS]
+        called = [[kind.name, ", ".join((*kind.arguments, *(f"{name}=" for name in kind.honoured)))] for kind in kinds]
+        print(f"\n{len(chosen)} parts, called with\n{table(['kind', 'arguments'], called)}")
+    return 0
+
+
+def _summary(info: ModelInfo) -> dict[str, object]:
+    spec = info.spec
+    reference = spec.reference("timm")
+    return {
+        "name": info.name,
+        "family": spec.family,
+        "plugin": info.plugin.name,
+        "params": spec.params,
+        "macs": spec.macs,
+        "input_size": spec.input_size,
+        "num_classes": spec.num_classes,
+        "aliases": [alias.name for alias in spec.aliases],
+        "timm": reference.name if reference and not reference.options else None,
+        "paper": spec.paper,
+    }

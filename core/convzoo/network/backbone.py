@@ -1,0 +1,45 @@
+"""A model cut down to its feature levels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from convzoo.network.features import FeatureInfo, take_indices
+from convzoo.network.model import ConvNet
+
+
+class FeatureNet(nn.Module):
+    """The part of a model that its feature levels need: ``forward`` gives a list of ``(N, C, H, W)`` tensors.
+
+    Later stages and the head are left out, so their weights are neither held nor run.
+
+    Attributes:
+        classifier: name of the layer that the model has for its classes.
+        feature_info: the model's :class:`FeatureInfo`, with ``out_indices``.
+        spec: the model's spec.
+        left_out: keys of the model's state dict that this one does not have.
+    """
+
+    def __init__(self, model: ConvNet, out_indices: int | Sequence[int] | None = None) -> None:
+        super().__init__()
+        levels, keys = model.feature_info, list(model.state_dict())
+        taken = take_indices(len(levels), out_indices, "out_indices")
+        self.spec = model.spec
+        self.feature_info = FeatureInfo(levels, taken)
+        self.default_cfg = model.default_cfg
+        self.classifier = str(model.get_classifier(name_only=True))
+        model.prune(max(taken))
+        kept = set(model.state_dict())
+        self.left_out = tuple(key for key in keys if key not in kept)
+        self.body = model
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """As the model's; ``enable`` turns it on or off."""
+        self.body.set_grad_checkpointing(enable)
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """``(N, in_chans, H, W)`` to one tensor for each of ``out_indices``, in their order."""
+        return self.body.forward_intermediates(x, list(self.feature_info.out_indices), intermediates_only=True)  # type: ignore[return-value]

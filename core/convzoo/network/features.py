@@ -1,0 +1,66 @@
+"""Feature levels of a model: which there are, and which are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from convzoo.errors import OptionError
+
+
+class FeatureInfo(list[dict[str, Any]]):
+    """What each feature level is: a list of dicts with ``num_chs``, ``reduction`` (stride) and ``module``.
+
+    The methods have timm's names; without ``idx`` they speak of the levels that are put out.
+
+    Args:
+        levels: the dicts.
+        out_indices: the levels that are put out; all if None.
+    """
+
+    def __init__(self, levels: Sequence[dict[str, Any]], out_indices: Sequence[int] | None = None) -> None:
+        super().__init__({**level, "index": index} for index, level in enumerate(levels))
+        self.out_indices = tuple(range(len(levels)) if out_indices is None else out_indices)
+
+    def get(self, key: str, idx: int | Sequence[int] | None = None) -> Any:
+        """``key`` of the levels put out, of the level ``idx``, or of each level in ``idx``."""
+        if isinstance(idx, int):
+            return self[idx][key]
+        return [self[i][key] for i in (self.out_indices if idx is None else idx)]
+
+    def channels(self, idx: int | Sequence[int] | None = None) -> Any:
+        """Channels; ``idx`` as in :meth:`get`."""
+        return self.get("num_chs", idx)
+
+    def reduction(self, idx: int | Sequence[int] | None = None) -> Any:
+        """Input pixels per feature pixel; ``idx`` as in :meth:`get`."""
+        return self.get("reduction", idx)
+
+    def module_name(self, idx: int | Sequence[int] | None = None) -> Any:
+        """Submodule that gives the level; ``idx`` as in :meth:`get`."""
+        return self.get("module", idx)
+
+    def get_dicts(self, keys: Sequence[str] | None = None, idx: Sequence[int] | None = None) -> list[dict[str, Any]]:
+        """The levels put out, or those in ``idx``, with all their keys or only ``keys``."""
+        chosen = [self[i] for i in (self.out_indices if idx is None else idx)]
+        return [{key: level[key] for key in (level if keys is None else keys)} for level in chosen]
+
+
+def take_indices(count: int, indices: int | Sequence[int] | None, name: str = "indices") -> tuple[int, ...]:
+    """Which of ``count`` levels ``indices`` means: all for None, the last n for an int, negative ones from the end.
+
+    Raises:
+        OptionError: a level does not exist; the message names the option ``name``.
+    """
+    if indices is None:
+        return tuple(range(count))
+    if isinstance(indices, int) and not isinstance(indices, bool):
+        if not 0 < indices <= count:
+            raise OptionError(
+                f"{name}={indices}: there are {count} feature levels, so the last 1 to {count} can be asked for"
+            )
+        return tuple(range(count - indices, count))
+    taken = tuple(indices) if isinstance(indices, Sequence) else ()
+    if not taken or not all(type(i) is int and -count <= i < count for i in taken):
+        raise OptionError(f"{name}={indices!r}: the {count} feature levels are 0 to {count - 1}, or -{count} to -1")
+    return tuple(i % count for i in taken)

@@ -1,0 +1,96 @@
+"""What a layer may do beside its forward pass: follow training, add to the loss, become another layer for inference.
+
+Three protocols and three functions that walk a model. Nothing is global: a layer's state is its own, in buffers.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
+
+from convzoo.errors import LifecycleError, OptionError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    M = TypeVar("M", bound=nn.Module)
+
+
+@runtime_checkable
+class Scheduled(Protocol):
+    """A layer that changes as training goes on."""
+
+    def set_progress(self, progress: float) -> None:
+        """Bring the layer to where the schedule wants it at ``progress``, the share of training done, from 0 to 1."""
+
+
+@runtime_checkable
+class Regularized(Protocol):
+    """A layer that adds to the loss."""
+
+    def penalty(self) -> torch.Tensor:
+        """A scalar with a gradient."""
+
+
+@runtime_checkable
+class Deployable(Protocol):
+    """A layer with another form for inference."""
+
+    def deploy(self) -> nn.Module:
+        """A new layer with the same outputs in eval mode; the old one stays as it is.
+
+        Raises:
+            LifecycleError: the layer is not there yet; the message says when it will be.
+        """
+
+
+def set_progress(model: nn.Module, progress: float) -> None:
+    """Tell every scheduled layer of ``model`` how much of the training is done.
+
+    Args:
+        model: the network.
+        progress: share of training done, 0 to 1; it never goes back.
+
+    Raises:
+        OptionError: ``progress`` is not in [0, 1].
+    """
+    if not 0 <= progress <= 1:
+        raise OptionError(f"progress is the share of training done, from 0 to 1; got {progress!r}")
+    for module in model.modules():
+        if isinstance(module, Scheduled):
+            module.set_progress(progress)
+
+
+def penalty(model: nn.Module) -> torch.Tensor:
+    """The sum of the penalties of all layers of ``model``: a scalar with a gradient, 0 if no layer has one."""
+    import torch
+
+    terms = [module.penalty() for module in model.modules() if isinstance(module, Regularized)]
+    if terms:
+        return torch.stack(terms).sum()
+    like = next(model.parameters(), torch.zeros(()))
+    return torch.zeros((), device=like.device, dtype=like.dtype)
+
+
+def deploy(model: M) -> M:
+    """A copy of ``model`` for inference, in eval mode, with every deployable layer in its other form.
+
+    It gives the outputs that ``model`` gives in eval mode. ``model`` stays as it is.
+
+    Raises:
+        LifecycleError: a layer is not ready; the message names it and says what it waits for.
+    """
+    deployed = copy.deepcopy(model).eval()
+
+    def replace(module: nn.Module, path: str) -> nn.Module:
+        if isinstance(module, Deployable):
+            try:
+                return module.deploy().eval()
+            except LifecycleError as error:
+                raise LifecycleError(f"cannot deploy {path or type(module).__name__}: {error}") from None
+        for name, child in module.named_children():
+            setattr(module, name, replace(child, f"{path}.{name}".lstrip(".")))
+        return module
+
+    return replace(deployed, "")  # type: ignore[return-value]

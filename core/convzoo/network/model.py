@@ -1,0 +1,197 @@
+"""The one model class: whatever the builder folded, speaking timm's dialect."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from convzoo.errors import OptionError, require_int
+from convzoo.network.features import FeatureInfo, take_indices
+from convzoo.spec.model import DATASETS, Model
+
+
+class ConvNet(nn.Module):
+    """A stem, stages of blocks, and a head.
+
+    Attributes:
+        spec: what it was built from; ``convzoo.build(model.spec)`` builds another.
+        stem, stages, head: the parts; ``stages`` is a Sequential of Sequentials.
+        feature_info: the feature levels, a :class:`~convzoo.network.features.FeatureInfo`.
+        num_features: channels of the last feature map.
+        head_hidden_size: features that the classifier is given.
+        num_classes: outputs of the classifier; 0 means the pooled features.
+        default_cfg: timm's description of the input: size, mean, deviation, names of the first and last layers.
+    """
+
+    def __init__(
+        self,
+        spec: Model,
+        stem: nn.Module,
+        stages: Sequence[nn.Module],
+        levels: Sequence[dict[str, Any]],
+        head: nn.Module,
+    ) -> None:
+        super().__init__()
+        self.spec = spec
+        self.stem = stem
+        self.stages = nn.Sequential(*stages)
+        self.head = head
+        self.grad_checkpointing = False
+        own = {"num_chs": stem.out_channels, "reduction": stem.reduction}
+        tap = getattr(stem, "feature_info", own)
+        self.feature_info = FeatureInfo([{**tap, "module": "stem"}, *levels])
+        self.num_features: int = levels[-1]["num_chs"]
+        self.default_cfg = self._default_cfg()
+
+    @property
+    def pretrained_cfg(self) -> dict[str, Any]:
+        """timm's other name for :attr:`default_cfg`."""
+        return self.default_cfg
+
+    @property
+    def num_classes(self) -> int:
+        """Outputs of the classifier."""
+        return self.spec.num_classes
+
+    @property
+    def head_hidden_size(self) -> int:
+        """Features that the classifier is given."""
+        return getattr(self.head, "in_features", self.num_features)
+
+    def forward_features(self, x: torch.Tensor) -> torch.Tensor:
+        """``x`` of ``(N, in_chans, H, W)`` to the last feature map, ``(N, num_features, H', W')``."""
+        x = self.stem(x)
+        for stage in self.stages:
+            x = self._run(stage, x)
+        return x
+
+    def forward_head(self, x: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
+        """The last feature map ``x`` to ``(N, num_classes)``, or with ``pre_logits`` to ``(N, head_hidden_size)``."""
+        return self.head(x, pre_logits=pre_logits)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``(N, in_chans, H, W)`` to ``(N, num_classes)``."""
+        return self.forward_head(self.forward_features(x))
+
+    def forward_intermediates(
+        self,
+        x: torch.Tensor,
+        indices: int | Sequence[int] | None = None,
+        norm: bool = False,
+        stop_early: bool = False,
+        output_fmt: str = "NCHW",
+        intermediates_only: bool = False,
+    ) -> torch.Tensor | list[torch.Tensor] | tuple[torch.Tensor, list[torch.Tensor]]:
+        """The last feature map and the feature levels ``indices``.
+
+        Args:
+            x: ``(N, in_chans, H, W)``.
+            indices: levels as in :attr:`feature_info`; None for all, an int for the last n.
+            norm: accepted for timm's sake; no level here has a norm of its own.
+            stop_early: stop after the last level asked for, whose map is then given as the last.
+            output_fmt: only ``"NCHW"``.
+            intermediates_only: give the list alone, and stop early.
+
+        Raises:
+            OptionError: a level does not exist, or another format is asked for.
+        """
+        if output_fmt != "NCHW":
+            raise OptionError(f"output_fmt={output_fmt!r}: feature maps are NCHW")
+        wanted = take_indices(len(self.feature_info), indices)
+        levels: dict[int, torch.Tensor] = {}
+        if tapped := getattr(self.stem, "forward_intermediates", None):
+            x, taps = tapped(x)
+            levels[0] = taps[-1]
+        else:
+            levels[0] = x = self.stem(x)
+        last = max(wanted) if stop_early or intermediates_only else len(self.stages)
+        for number, stage in enumerate(self.stages[:last], start=1):
+            levels[number] = x = self._run(stage, x)
+        chosen = [levels[i] for i in wanted]
+        return chosen if intermediates_only else (x, chosen)
+
+    def get_classifier(self, name_only: bool = False) -> nn.Module | str:
+        """The layer that gives the classes, or with ``name_only`` its name."""
+        name = str(self.head.classifier_name)
+        return f"head.{name}" if name_only else self.head.get_submodule(name)
+
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        """Put in a new classifier, started as torch starts a linear layer, where the other parameters are.
+
+        Args:
+            num_classes: outputs; 0 for none.
+            global_pool: another pooling; None keeps the present one.
+
+        Raises:
+            OptionError: either has an impossible value; nothing is changed then.
+        """
+        require_int("num_classes", num_classes, at_least=0)
+        like = next(self.parameters())
+        self.head.reset(num_classes, global_pool)  # type: ignore[operator]
+        self.head.to(like.device, like.dtype)
+        options = {} if global_pool is None else {"global_pool": global_pool}
+        self.spec = self.spec.derived(num_classes=num_classes, head=self.spec.head.with_options(**options))
+        self.default_cfg = self._default_cfg()
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """If ``enable``, keep only each block's input in training, and compute the rest again for the backward pass.
+
+        Norms count a batch once, not again when it is computed for the second time.
+        """
+        self.grad_checkpointing = enable
+
+    def prune(self, last_level: int) -> None:
+        """Take out the stages after the feature level ``last_level``, and the head."""
+        self.stages = self.stages[:last_level]
+        self.head = nn.Identity()
+
+    def _run(self, stage: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        if not (self.grad_checkpointing and self.training and torch.is_grad_enabled()):
+            return stage(x)
+        for layer in stage.children():
+            x = checkpoint(layer, x, use_reentrant=False, context_fn=functools.partial(_contexts, layer))
+        return x
+
+    def _default_cfg(self) -> dict[str, Any]:
+        spec = self.spec
+        first = next((name for name, m in self.named_modules() if isinstance(m, nn.Conv2d)), None)
+        size = spec.input_size
+        side = -(-size // self.feature_info[-1]["reduction"])
+        return {
+            "architecture": spec.name,
+            "num_classes": spec.num_classes,
+            "input_size": (spec.in_chans, size, size),
+            "pool_size": (side, side),
+            "fixed_input_size": False,
+            "interpolation": "bilinear",
+            **DATASETS[spec.dataset],
+            "first_conv": first,
+            "classifier": f"head.{self.head.classifier_name}",
+        }
+
+
+def _contexts(
+    layer: nn.Module,
+) -> tuple[contextlib.AbstractContextManager[None], contextlib.AbstractContextManager[None]]:
+    return contextlib.nullcontext(), _statistics_kept(layer)
+
+
+@contextlib.contextmanager
+def _statistics_kept(layer: nn.Module) -> Iterator[None]:
+    """Norms that track statistics normalise as before and save what they saved before, but take no step."""
+    tracking = [m for m in layer.modules() if getattr(m, "track_running_stats", False)]
+    before = [(m, m.momentum, m.num_batches_tracked.clone()) for m in tracking]  # type: ignore[operator]
+    for module in tracking:
+        module.momentum = 0.0  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        for module, momentum, batches in before:
+            module.momentum = momentum
+            module.num_batches_tracked.copy_(batches)  # type: ignore[operator]

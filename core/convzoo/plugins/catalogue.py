@@ -1,0 +1,44 @@
+"""The names of first-party plugins and of what they contribute, be they installed or not."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import importlib.resources
+import json
+import re
+
+
+def normalized(name: str) -> str:
+    """A distribution's name as packaging compares it: whatever its case, and with '-', '_' and '.' alike."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+@functools.cache
+def first_party() -> frozenset[str]:
+    """The core, and the plugins that its extras install, as distributions."""
+    required = importlib.metadata.requires("convzoo") or ()
+    plugins = (re.match(r"convzoo-[\w.-]+(?=.*\bextra ==)", requirement) for requirement in required)
+    return frozenset({"convzoo", *(normalized(plugin[0]) for plugin in plugins if plugin)})
+
+
+@functools.cache
+def catalogue() -> dict[str, str]:
+    """First-party models (``name``) and components (``kind/name``) and the distribution that has each.
+
+    It is data that ``python -m convzoo.cli.catalogue`` writes, so that an uninstalled plugin can be named.
+    """
+    text = importlib.resources.files(__package__).joinpath("catalogue.json").read_text(encoding="utf-8")
+    return {name: dist for dist, names in json.loads(text).items() for name in names}
+
+
+def provider(label: str) -> str:
+    """A hint at the first-party distribution that has ``name`` or ``kind/name``; empty if none has, or the core."""
+    distribution = catalogue().get(label)
+    if distribution in (None, "convzoo"):
+        return ""
+    extra = str(distribution).removeprefix("convzoo-")
+    return (
+        f" {distribution} provides it, and is not installed (pip install 'convzoo[{extra}]')"
+        " or kept out (see `convzoo plugins`)."
+    )

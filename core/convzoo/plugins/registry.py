@@ -1,0 +1,164 @@
+"""Who contributed what: components by kind and name, models by name and alias."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from convzoo.errors import PluginError, SpecError, UnknownNameError, did_you_mean, listed
+from convzoo.plugins.catalogue import catalogue, first_party, normalized, provider
+from convzoo.spec.contributions import Component, Pattern
+from convzoo.spec.kinds import KINDS
+from convzoo.spec.model import Model
+from convzoo.spec.refs import NAME, NAME_RULE, NO_OPTIONS, Options
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The plugin that contributed something."""
+
+    name: str
+    distribution: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"plugin {self.name!r} ({self.distribution} {self.version})"
+
+
+@dataclass(frozen=True)
+class Named:
+    """What a model's name stands for: its spec, the options that this name overrides, and its owner."""
+
+    spec: Model
+    overrides: Options
+    owner: Owner
+
+
+class Registry:
+    """The components and models of all plugins; a name belongs to the plugin that came first."""
+
+    def __init__(self) -> None:
+        self._components: dict[tuple[str, str], tuple[Component, Owner]] = {}
+        self._models: dict[str, Named] = {}
+        self._patterns: list[tuple[Pattern, Owner]] = []
+
+    def add(self, owner: Owner, items: Iterable[Any]) -> None:
+        """Add all of ``items``, or, if any of them cannot be added, none.
+
+        Raises:
+            PluginError: an item is not a Component, Model or Pattern, or its name is malformed or taken.
+        """
+        components, models, patterns = dict(self._components), dict(self._models), list(self._patterns)
+        for item in items:
+            if isinstance(item, Component):
+                key = item.kind, item.name
+                holder = components[key][1] if key in components else None
+                _claim(owner, item.kind, item.name, f"{item.kind}/{item.name}", holder)
+                components[key] = item, owner
+            elif isinstance(item, Model):
+                for name, overrides in ((item.name, NO_OPTIONS), *((a.name, a.options) for a in item.aliases)):
+                    taken = models.get(name) or self._by_pattern(name)
+                    _claim(owner, "model", name, name, taken.owner if taken else None)
+                    models[name] = Named(item, overrides, owner)
+            elif isinstance(item, Pattern):
+                patterns.append((item, owner))
+            else:
+                raise PluginError(f"contributed {item!r}, which is neither a Component nor a Model nor a Pattern")
+        self._components, self._models, self._patterns = components, models, patterns
+
+    def remove(self, owner: Owner) -> None:
+        """Take out everything that ``owner`` contributed."""
+        self._components = {key: value for key, value in self._components.items() if value[1] != owner}
+        self._models = {name: entry for name, entry in self._models.items() if entry.owner != owner}
+        self._patterns = [each for each in self._patterns if each[1] != owner]
+
+    def components(self, kind: str | None = None) -> list[tuple[Component, Owner]]:
+        """Every component, or every one of a kind; by kind, in the order of the table of kinds, and name."""
+        chosen = [each for key, each in self._components.items() if kind in (None, key[0])]
+        order = {name: number for number, name in enumerate(KINDS)}
+        return sorted(chosen, key=lambda c: (order.get(c[0].kind, len(order)), c[0].kind, c[0].name))
+
+    def component(self, kind: str, name: str) -> tuple[Component, Owner]:
+        """The component of a kind and name, and who contributed it.
+
+        Raises:
+            UnknownNameError: there is none; the message says what there is, or which first-party plugin has it.
+        """
+        try:
+            return self._components[kind, name]
+        except KeyError:
+            known = {n for k, n in self._components if k == kind}
+            raise _unknown(kind, name, f"{kind}/{name}", f"Known as {kind}: {listed(known)}.", known) from None
+
+    def named(self, kind: str, target: Any) -> str | None:
+        """The name of the component of a kind whose code ``target`` is, or None if it is no component's."""
+        where = f"{getattr(target, '__module__', '')}:{getattr(target, '__qualname__', '')}"
+        found = (n for (k, n), (c, _) in self._components.items() if k == kind and c.target in (where, target))
+        return next(found, None)
+
+    def models(self, aliases: bool = False) -> dict[str, Named]:
+        """Models by canonical name, in order; with ``aliases``, under every name."""
+        names = sorted(self._models, key=_natural)
+        return {name: self._models[name] for name in names if aliases or name == self._models[name].spec.name}
+
+    def model(self, name: str) -> Named:
+        """What a model's name or alias stands for.
+
+        Raises:
+            UnknownNameError: nobody contributed it; the message has the closest names, or the plugin to install.
+        """
+        entry = self._models.get(name) or self._by_pattern(name, refuse=True)
+        if entry:
+            return entry
+        there_is = f"`convzoo list` shows the {len(self.models())} that are installed."
+        raise _unknown("model", name, name, there_is, set(self._models))
+
+    def _by_pattern(self, name: str, *, refuse: bool = False) -> Named | None:
+        """What a name stands for by the first pattern that makes a model of it, or None.
+
+        Raises:
+            UnknownNameError: patterns match the name, and all refuse it; only if ``refuse``.
+        """
+        refusal = None
+        for pattern, owner in self._patterns:
+            if match := re.fullmatch(pattern.regex, name):
+                try:
+                    return Named(pattern.make(**match.groupdict()), NO_OPTIONS, owner)
+                except SpecError as error:
+                    refusal = error
+        if refusal and refuse:
+            raise UnknownNameError(f"There is no model {name!r}: {refusal}.") from refusal
+        return None
+
+
+def _claim(owner: Owner, what: str, name: str, label: str, holder: Owner | None) -> None:
+    """Raise PluginError unless ``owner`` may contribute a name, which ``holder`` has, the catalogue as ``label``."""
+    if not NAME.fullmatch(name):
+        raise PluginError(f"{what} {name!r}: {NAME_RULE}")
+    if holder == owner:
+        raise PluginError(f"{what} {name!r} is contributed twice by {owner}")
+    if holder:
+        # A plugin of the session, and one of the zoo's own, is not kept out for the sake of another.
+        fixed = normalized(holder.distribution) in {"none", *first_party()}
+        cure = "" if fixed else f", or keep that plugin out: CONVZOO_DISABLE={holder.distribution}"
+        raise PluginError(
+            f"{what} {name!r} is taken by {holder}, which comes before {owner}; choose another name{cure}"
+        )
+    first = catalogue().get(label)
+    if first and normalized(owner.distribution) not in {first, *first_party()}:
+        raise PluginError(f"{what} {name!r} is a name of {first}, installed or not; choose another name")
+
+
+def _unknown(what: str, name: str, label: str, there_is: str, known: set[str]) -> UnknownNameError:
+    """The error for a name that is not in ``known``, the catalogue's ``label``."""
+    place = label.rpartition("/")[0]
+    elsewhere = {each.rpartition("/")[2] for each in catalogue() if each.rpartition("/")[0] == place}
+    hint = provider(label) or did_you_mean(name, known | elsewhere)
+    return UnknownNameError(f"There is no {what} {name!r}.{hint} {there_is}")
+
+
+def _natural(name: str) -> tuple[Any, ...]:
+    """Sort key that puts ``x18`` before ``x101``."""
+    return tuple(int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name))

@@ -1,0 +1,89 @@
+"""What plugins contribute beside models: components, and patterns of names that stand for models."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from convzoo.errors import SpecError
+from convzoo.spec.kinds import kind_fault
+from convzoo.spec.model import Model
+from convzoo.spec.refs import NO_OPTIONS, Options, as_options
+
+
+@dataclass(frozen=True)
+class Component:
+    """A part that plugins contribute: code, named so that it is imported only when it is first used.
+
+    Attributes:
+        kind: the place it fits: ``stem``, ``block``, ``head``, ``norm``, ``act``, ``init``, or a slot's keyword.
+        name: what a :class:`Ref` calls it.
+        target: ``"module:attribute"``, or the class or function itself.
+        summary: one line for listings.
+        example: options to build it with in checks and listings, where some option has no default; or several such
+            mappings, which are all tried.
+    """
+
+    kind: str
+    name: str
+    target: str | Callable[..., Any]
+    summary: str = ""
+    example: Mapping[str, Any] | Sequence[Mapping[str, Any]] = NO_OPTIONS
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise SpecError(f"a component's name is a non-empty string, got {self.name!r}")
+        if fault := kind_fault(self.kind, {field.name for field in dataclasses.fields(Model)}):
+            raise SpecError(f"a component's kind cannot be {self.kind!r} (of {self.name!r}): {fault}")
+        if isinstance(self.target, str):
+            module, _, attribute = self.target.partition(":")
+            if not module or not attribute:
+                raise SpecError(f"{self.kind} {self.name!r}: target {self.target!r} should read 'module:attribute'")
+        elif not callable(self.target):
+            raise SpecError(f"{self.kind} {self.name!r}: target must be 'module:attribute' or a callable")
+        several = isinstance(self.example, (list, tuple)) and self.example
+        example = tuple(map(as_options, self.example)) if several else as_options(self.example)
+        object.__setattr__(self, "example", example)
+
+    @property
+    def examples(self) -> tuple[Options, ...]:
+        """Every example; a component that gives none is tried with its defaults."""
+        return self.example if isinstance(self.example, tuple) else (as_options(self.example),)
+
+    def load(self) -> Callable[..., Any]:
+        """Import the code.
+
+        Raises:
+            Exception: whatever importing its module raises; AttributeError if that has no such attribute.
+        """
+        if not isinstance(self.target, str):
+            return self.target
+        module, _, attribute = self.target.partition(":")
+        return getattr(importlib.import_module(module), attribute)
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """Names that stand for models by a rule, beside those that are listed.
+
+    Attributes:
+        name: how such names are written, for listings.
+        regex: what matches the whole of such a name.
+        make: called with the regex's named groups, as strings; gives the model, or raises SpecError with the rule.
+    """
+
+    name: str
+    regex: str
+    make: Callable[..., Model]
+
+    def __post_init__(self) -> None:
+        try:
+            re.compile(self.regex)
+        except (re.error, TypeError) as error:
+            raise SpecError(f"pattern {self.name!r}: {self.regex!r} is no regular expression: {error}") from error
+        if not callable(self.make):
+            raise SpecError(f"pattern {self.name!r}: make must be callable, got {self.make!r}")

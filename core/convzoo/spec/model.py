@@ -1,0 +1,232 @@
+"""A network as data: its stages, what it must equal in other libraries, and the whole of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from convzoo.errors import SpecError, require_int, require_rate
+from convzoo.spec.kinds import KINDS
+from convzoo.spec.refs import NAME, NAME_RULE, NO_OPTIONS, Options, PerStage, Ref, as_options, as_ref
+
+PARTS = tuple(kind.name for kind in KINDS.values() if kind.of_model)
+"""Fields of a model that hold parts; each is named after its kind."""
+SETTINGS = (*PARTS, "num_classes", "in_chans", "output_stride", "drop_path_rate")
+"""Fields of a model that options set."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Layers that run one after the other.
+
+    Attributes:
+        layers: components of kind ``block``, each a name or a :class:`Ref`.
+        stride: of the first layer; the others have 1.
+    """
+
+    layers: tuple[Ref, ...]
+    stride: int = 1
+
+    def __post_init__(self) -> None:
+        if isinstance(self.layers, (str, Ref)):
+            raise SpecError(f"a stage's layers are a sequence, got the single {self.layers!r}; write [layer]")
+        object.__setattr__(self, "layers", tuple(as_ref(layer) for layer in self.layers))
+        if not self.layers:
+            raise SpecError("a stage needs at least one layer")
+        require_int("stride", self.stride, at_least=1)
+
+    def runs(self) -> list[tuple[int, Ref]]:
+        """``(count, layer)`` for each run of equal neighbours."""
+        runs: list[tuple[int, Ref]] = []
+        for layer in self.layers:
+            if runs and runs[-1][1] == layer:
+                runs[-1] = (runs[-1][0] + 1, layer)
+            else:
+                runs.append((1, layer))
+        return runs
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The model of another library that a variant must equal.
+
+    With ``overrides`` applied to the variant, its weights copied over, it computes what
+    ``<library>.create_model(name, **options)`` computes.
+    """
+
+    library: str
+    name: str
+    options: Options = NO_OPTIONS
+    overrides: Options = NO_OPTIONS
+
+    def __post_init__(self) -> None:
+        if self.library not in ("timm", "torchvision"):
+            raise SpecError(f"references are to timm or torchvision, not {self.library!r}")
+        object.__setattr__(self, "options", as_options(self.options))
+        object.__setattr__(self, "overrides", as_options(self.overrides))
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network: a stem, stages, a head, what all parts share, and where it comes from.
+
+    Attributes:
+        name: canonical name.
+        family: group of variants that one paper or recipe describes.
+        stem, head: components of the kinds ``stem`` and ``head``.
+        stages: the layers between them, components of kind ``block``.
+        norm, act: normalisation and activation offered to every part that declares ``norm`` or ``act``.
+        init: how convolutions and linear layers start, a component of kind ``init``.
+        num_classes: outputs of the classifier; 0 means pooled features.
+        in_chans: channels of the input image.
+        input_size: side in pixels of the square image that the variant is meant for.
+        output_stride: input pixels per pixel of the last feature map; None leaves every stride as it is.
+            Smaller values turn the last stages' strides into dilations.
+        drop_path_rate: stochastic depth of the last layer; grows linearly from 0 at the first.
+        dataset: ``"imagenet"`` or ``"cifar10"``; gives mean and deviation of the input.
+        paper: where it is described.
+        references: what other libraries' models it equals.
+        keys: ordered ``(pattern, replacement)`` pairs for ``re.sub`` that turn a key of this model's state dict
+            into the reference's. In a replacement ``{1}`` is the first group, and ``{1+1}`` the number in it plus 1.
+        aliases: further names. A :class:`Ref` also overrides options, for a name under which
+            another library builds the same network with other defaults.
+        params, macs: exact counts, pinned; MACs are multiply-accumulates of convolutions and linear layers
+            on one image at ``input_size``.
+    """
+
+    name: str
+    family: str
+    stem: Ref
+    stages: tuple[Stage, ...]
+    head: Ref = Ref("classifier")
+    norm: Ref = Ref("batch")
+    act: Ref = Ref("relu")
+    init: Ref = Ref("default")
+    num_classes: int = 1000
+    in_chans: int = 3
+    input_size: int = 224
+    output_stride: int | None = None
+    drop_path_rate: float = 0.0
+    dataset: str = "imagenet"
+    paper: str = ""
+    references: tuple[Reference, ...] = ()
+    keys: tuple[tuple[str, str], ...] = ()
+    aliases: tuple[Ref, ...] = ()
+    params: int | None = None
+    macs: int | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
+            raise SpecError(f"model {self.name!r}: {NAME_RULE}")
+        for field in PARTS:
+            object.__setattr__(self, field, as_ref(getattr(self, field)))
+        for field in ("stages", "aliases", "references", "keys"):
+            value = getattr(self, field)
+            if isinstance(value, str) or not isinstance(value, Iterable):
+                raise SpecError(f"{self.name}: {field} is a sequence, got {value!r}")
+            object.__setattr__(self, field, tuple(value))
+        object.__setattr__(self, "aliases", tuple(as_ref(alias) for alias in self.aliases))
+        if not all(isinstance(reference, Reference) for reference in self.references):
+            raise SpecError(f"{self.name}: references are Reference, got {self.references!r}")
+        for field in ("params", "macs"):
+            if getattr(self, field) is not None:
+                require_int(field, getattr(self, field), at_least=0)
+        try:
+            object.__setattr__(self, "keys", tuple((str(a), str(b)) for a, b in self.keys))
+        except ValueError as error:
+            raise SpecError(f"keys are pairs (pattern, replacement), got {self.keys!r}") from error
+        if not self.stages or not all(isinstance(stage, Stage) for stage in self.stages):
+            raise SpecError(f"{self.name}: stages must be one or more Stage, got {self.stages!r}")
+        require_int("num_classes", self.num_classes, at_least=0)
+        require_int("in_chans", self.in_chans, at_least=1)
+        require_int("input_size", self.input_size, at_least=1)
+        if self.output_stride is not None:
+            require_int("output_stride", self.output_stride, at_least=1)
+        require_rate("drop_path_rate", self.drop_path_rate)
+        if not isinstance(self.dataset, str) or self.dataset not in DATASETS:
+            raise SpecError(f"dataset={self.dataset!r}: known are {', '.join(DATASETS)}")
+
+    def derived(self, **changes: Any) -> Model:
+        """A copy with ``changes`` of fields, which no longer claims what this one was pinned to.
+
+        Counts, references and aliases are dropped; a copy that comes out the same keeps them.
+        """
+        changed = dataclasses.replace(self, **changes)
+        return (
+            self if changed == self else dataclasses.replace(changed, params=None, macs=None, references=(), aliases=())
+        )
+
+    def mapped(self, change: Callable[[str, Ref, int | None], Ref]) -> dict[str, Any]:
+        """The fields that hold parts, with ``change(kind, part, stage)`` in place of each; only layers have a stage."""
+        fields: dict[str, Any] = {kind: change(kind, getattr(self, kind), None) for kind in PARTS}
+        fields["stages"] = tuple(
+            Stage(tuple(change("block", layer, number) for layer in stage.layers), stage.stride)
+            for number, stage in enumerate(self.stages)
+        )
+        return fields
+
+    def reference(self, library: str = "timm") -> Reference | None:
+        """The model of ``library`` that this one must equal, or None."""
+        return next((r for r in self.references if r.library == library), None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dicts, lists, strings and numbers, ready for JSON; :meth:`from_dict` reads them back."""
+        return {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Model:
+        """The spec that :meth:`to_dict` wrote.
+
+        Raises:
+            SpecError: a field is unknown or missing, or a value is impossible.
+        """
+        if not isinstance(data, Mapping):
+            raise SpecError(f"not a model's dict: {data!r}")
+        fields = {field.name for field in dataclasses.fields(cls)}
+        if unknown := set(data) - fields:
+            raise SpecError(f"a model has no field {sorted(unknown)}; the fields are {sorted(fields)}")
+        values = {key: _unplain(value) for key, value in data.items()}
+        try:
+            values["stages"] = tuple(Stage(**stage) for stage in values["stages"])
+            values["references"] = tuple(Reference(**item) for item in values.get("references", ()))
+            return cls(**values)
+        except (KeyError, TypeError) as error:
+            raise SpecError(f"not a model's dict: {error}") from error
+
+
+DATASETS = {
+    "imagenet": {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "crop_pct": 0.875},
+    "cifar10": {"mean": (0.4914, 0.4822, 0.4465), "std": (0.2470, 0.2435, 0.2616), "crop_pct": 1.0},
+}
+"""Mean and deviation of the input, in [0, 1], and the share of it that evaluation crops."""
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Ref):
+        return {"ref": value.name, **{k: _plain(v) for k, v in value.options.items()}}
+    if isinstance(value, PerStage):
+        return {"per_stage": [_plain(v) for v in value.values]}
+    if isinstance(value, Options):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, (Stage, Reference)):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    raise SpecError(f"{value!r} cannot be written down as JSON; specs hold names, numbers, lists and Refs")
+
+
+def _unplain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        items = {k: _unplain(v) for k, v in value.items()}
+        if "ref" in items:
+            return Ref(items.pop("ref"), Options(items))
+        if items.keys() == {"per_stage"}:
+            return PerStage(items["per_stage"])
+        return items
+    if isinstance(value, (list, tuple)):
+        return tuple(_unplain(item) for item in value)
+    return value

@@ -1,0 +1,284 @@
+"""Checks of what a part does to its input, its samples and its surroundings."""
+
+from __future__ import annotations
+
+import gc
+import pickle
+import random
+import weakref
+from typing import Any
+
+import torch
+from torch import nn
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from convzoo.building.parts import Factory
+from convzoo.layers import out_of_place
+from convzoo.spec.refs import Ref
+from convzoo.testing.kit.probe import Case, Probe, changed, close, difference, evaluated, state_of, step
+from convzoo.testing.kit.promises import MODULES, CheckFailed, promise
+
+ROUNDING = 1e-9
+"""What two float64 runs of the same arithmetic may differ by, relative to the largest value."""
+
+
+def _cases(probe: Probe) -> list[tuple[Case, Any]]:
+    return [(case, case.make()) for case in probe.cases()]
+
+
+@promise(*(kind for kind in MODULES if kind != "act"))
+def leaves_its_input_alone(probe: Probe) -> None:
+    """It changes nothing of the tensor that it is given, in training and in eval mode, whatever the norm gives."""
+    identity = Factory(probe.registry, "norm", Ref("none"), {})
+    for case in probe.cases():
+        for norm, module in {
+            "": case.make(),
+            " and a norm that gives its input": case.make(offers={"norm": identity}),
+        }.items():
+            for mode in (True, False):
+                images = probe.images()
+                before = images.clone()
+                with torch.no_grad():
+                    module.train(mode)(images)
+                if not torch.equal(images, before):
+                    raise CheckFailed(
+                        f"with {case.name}{norm}, forward changes its input in {'training' if mode else 'eval'} mode",
+                        means="a shortcut or a dense layer that still reads that tensor gets wrong values",
+                        mend="work in place (inplace=True, x += ..., relu_) only on tensors that you made yourself",
+                    )
+
+
+@promise("act")
+def works_out_of_place_when_told(probe: Probe) -> None:
+    """With ``inplace`` False, where it has that, it changes nothing of the tensor that it is given."""
+    for case in probe.cases():
+        module, images = out_of_place(case.make()), probe.images()
+        before = images.clone()
+        with torch.no_grad():
+            module(images)
+        if not torch.equal(images, before):
+            raise CheckFailed(
+                f"with {case.name}, forward changes its input, though no module of it has inplace=True",
+                means="behind a norm that gives its very input, shortcuts and later layers get wrong values",
+                mend="keep whether it works in place in an attribute `inplace`, and let forward follow that",
+            )
+
+
+@promise(*MODULES)
+def learns_with_every_parameter(probe: Probe) -> None:
+    """A step of training gives every parameter a gradient that is finite and not 0."""
+    for case, module in _cases(probe):
+        named = dict(module.named_parameters())
+        missing, idle = set(named), set(named)
+        for seed in range(3):  # a narrow layer may be shut by its activation for one batch
+            step(module, probe.images(batch=8, seed=seed))
+            for name, parameter in named.items():
+                if parameter.grad is None:
+                    continue
+                missing.discard(name)
+                if not parameter.grad.isfinite().all():
+                    raise CheckFailed(
+                        f"with {case.name}, the gradient of {name} is not finite",
+                        means="training breaks at once",
+                        mend="keep roots and logarithms away from 0: clamp what goes into them",
+                    )
+                if parameter.grad.any():
+                    idle.discard(name)
+        if idle:
+            what = "no gradient reaches" if missing else "the gradient is always 0 of"
+            raise CheckFailed(
+                f"with {case.name}, {what} {', '.join(sorted(missing or idle))}",
+                means="they never learn, and DistributedDataParallel waits for them",
+                mend="use them in forward, or remove them; let no detach(), comparison or rounding stand between",
+            )
+
+
+@promise(*MODULES)
+def repeats_itself_in_eval_mode(probe: Probe) -> None:
+    """In eval mode one input always gives one output, whatever the state of the random number generators."""
+    for case, module in _cases(probe):
+        images = probe.images()
+        outputs = []
+        for seed in range(3):
+            with _seeded(seed):
+                outputs.append(evaluated(module, images))
+        if not all(torch.equal(outputs[0], other) for other in outputs[1:]):
+            raise CheckFailed(
+                f"with {case.name}, eval outputs of one input differ by {difference(outputs[0], outputs[1]):.3g}",
+                means="accuracy changes from run to run",
+                mend="draw random numbers only `if self.training`",
+            )
+
+
+@promise(*MODULES)
+def treats_samples_independently(probe: Probe) -> None:
+    """In eval mode the output for a sample does not depend on the others in its batch."""
+    for case, module in _cases(probe):
+        module.double()
+        images = probe.images().double()
+        together = evaluated(module, images)
+        alone = torch.cat([evaluated(module, image[None]) for image in images])
+        if not close(together, alone, ROUNDING):
+            raise CheckFailed(
+                f"with {case.name}, a sample's output alone and in a batch differ by {difference(together, alone):.3g}",
+                means="results depend on the batch size, and on who else is in it",
+                mend="reduce over channels and pixels, not over dimension 0, and leave batch statistics to training",
+            )
+
+
+@promise(*MODULES)
+def forgets_what_ran_before(probe: Probe) -> None:
+    """In eval mode an output does not depend on earlier inputs or other instances, and no state changes."""
+    for case, module in _cases(probe):
+        images = probe.images()
+        first = evaluated(module, images)
+        state = state_of(module)
+        for other in (probe.images(batch=2, seed=5) * 3, probe.images(size=(6, 12), seed=6)):
+            evaluated(module, other)
+        if names := changed(state, module.state_dict()):
+            raise CheckFailed(
+                f"with {case.name}, forward in eval mode changes {', '.join(names)}",
+                means="evaluating a model makes another model of it",
+                mend="update statistics only `if self.training`",
+            )
+        step(case.make(), probe.images(seed=7) * 3)
+        again = evaluated(module, images)
+        if not close(again, first, ROUNDING):
+            raise CheckFailed(
+                f"with {case.name}, the output of one input differs by {difference(again, first):.3g} after others ran",
+                means="results depend on the order of the data, or on other models in the process",
+                mend="keep no values in attributes, class attributes or globals that forward reads and writes",
+            )
+
+
+@promise(*MODULES)
+def draws_from_torch(probe: Probe) -> None:
+    """It draws every random number from torch's default generator, so that a seed repeats a step of training."""
+    for case in probe.cases():
+        module = case.make(drop_path_rate=0.5) if probe.kind == "block" else case.make()
+        images, state, runs = probe.images(), state_of(module), []
+        for attempt in range(3):
+            module.load_state_dict(state)
+            with _seeded(attempt):
+                torch.default_generator.manual_seed(0)
+                out = step(module, images)
+            runs.append([out, *(p.grad for p in module.parameters() if p.grad is not None)])
+        for other in runs[1:]:
+            if len(other) != len(runs[0]) or not all(map(torch.equal, runs[0], other)):
+                raise CheckFailed(
+                    f"with {case.name}, two steps of training after torch.manual_seed(0) differ",
+                    means="a run cannot be repeated, and a resumed one goes another way",
+                    mend="draw with torch.rand, Tensor.bernoulli_ and the like, without a generator of your own,"
+                    " Python's random or numpy",
+                )
+
+
+@promise(*MODULES)
+def holds_no_memory(probe: Probe) -> None:
+    """A step of training leaves behind nothing that grows: the twentieth holds no more memory than the third."""
+    module, images = probe.make().train(), probe.images(batch=2, size=(4, 4))
+    storages, nodes, sizes = _Storages(), _Nodes(), []
+    gc.freeze()  # so that collecting looks at what the part makes, and not at all else in the process
+    try:
+        for steps in (3, 17):
+            for _ in range(steps):
+                with storages:
+                    out = module(images)
+                    nodes.remember(out.grad_fn)
+                    if out.requires_grad:
+                        out.sum().backward()
+                module.zero_grad(set_to_none=True)
+                del out
+            gc.collect()
+            sizes.append((storages.alive(), nodes.alive(), _pickled_size(module)))
+    finally:
+        gc.unfreeze()
+    for what, early, late in zip(("bytes of tensors", "nodes of autograd", "bytes of its pickle"), *sizes, strict=True):
+        if late > early:
+            raise CheckFailed(
+                f"after 3 steps there are {early} {what}, after 20 there are {late}",
+                means="long trainings run out of memory",
+                mend="keep no output, loss or list of them in an attribute; detach() and write into a fixed buffer",
+            )
+
+
+class _Storages(TorchDispatchMode):
+    """Remembers, without keeping them alive, the storages that operations make."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._made: dict[int, tuple[StorageWeakRef, int]] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for tensor in out if isinstance(out, (tuple, list)) else (out,):
+            if isinstance(tensor, torch.Tensor):
+                storage = tensor.untyped_storage()
+                self._made.setdefault(storage._cdata, (StorageWeakRef(storage), storage.nbytes()))
+        return out
+
+    def alive(self) -> int:
+        """Bytes of those that still live."""
+        self._made = {key: made for key, made in self._made.items() if not made[0].expired()}
+        return sum(size for _, size in self._made.values())
+
+
+class _Nodes:
+    """Remembers, without keeping them alive, the nodes of autograd graphs."""
+
+    def __init__(self) -> None:
+        self._sentinels: list[weakref.ref[_Sentinel]] = []
+
+    def remember(self, node: Any) -> None:
+        seen, waiting = set(), [node]
+        while waiting:
+            node = waiting.pop()
+            if node is not None and node not in seen and type(node).__name__ != "AccumulateGrad":
+                seen.add(node)
+                sentinel = _Sentinel()
+                node.metadata["convzoo"] = sentinel  # it lives as long as the node
+                self._sentinels.append(weakref.ref(sentinel))
+                waiting += [following for following, _ in node.next_functions]
+
+    def alive(self) -> int:
+        """How many of them still live."""
+        return sum(sentinel() is not None for sentinel in self._sentinels)
+
+
+class _Sentinel:
+    pass
+
+
+def _pickled_size(module: nn.Module) -> int:
+    try:
+        return len(pickle.dumps(module))
+    except Exception:  # another check tells whether it pickles
+        return 0
+
+
+class _seeded:
+    """Within, every generator but the default one of torch stands elsewhere for each seed; afterwards, as before."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    def __enter__(self) -> None:
+        self._torch = torch.random.fork_rng(devices=[])
+        self._torch.__enter__()
+        torch.default_generator.manual_seed(self._seed)
+        self._python = random.getstate()
+        random.seed(self._seed)
+        try:
+            import numpy
+        except ImportError:
+            self._numpy = None
+        else:
+            self._numpy = (numpy.random, numpy.random.get_state())
+            numpy.random.seed(self._seed)
+
+    def __exit__(self, *error: Any) -> None:
+        self._torch.__exit__(*error)
+        random.setstate(self._python)
+        if self._numpy:
+            self._numpy[0].set_state(self._numpy[1])

@@ -1,0 +1,159 @@
+"""Checks of parts that follow the training, add to the loss, or have another form for inference."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+from convzoo.errors import LifecycleError
+from convzoo.network.lifecycle import Deployable, Regularized, Scheduled, deploy, penalty, set_progress
+from convzoo.testing.kit.probe import Probe, changed, close, difference, evaluated, state_of
+from convzoo.testing.kit.promises import MODULES, CheckFailed, NotApplicable, promise
+
+
+def _made_with(probe: Probe, protocol: Any) -> nn.Module:
+    module: nn.Module = probe.make()
+    if not any(isinstance(each, protocol) for each in module.modules()):
+        raise NotApplicable(f"it is not {protocol.__name__}")
+    return module
+
+
+@promise(*MODULES)
+def follows_the_schedule(probe: Probe) -> None:
+    """set_progress may come in any steps, jump, repeat and go back; it moves this instance alone, in its state dict."""
+    walked, jumped, other = _made_with(probe, Scheduled), probe.make(), probe.make()
+    images = probe.images()
+    start, output = state_of(other), evaluated(other, images)
+    for percent in range(0, 71):
+        set_progress(walked, percent / 100)
+    set_progress(jumped, 0.7)
+    if names := changed(state_of(walked), jumped.state_dict()):
+        raise CheckFailed(
+            f"a jump to progress 0.7 and small steps to it end with different {', '.join(names)}",
+            means="what a schedule gives depends on how often it is called",
+            mend="let set_progress(p) take every step that is due at p",
+        )
+    before = state_of(walked)
+    for progress in (0.7, 0.2, 0.0):
+        set_progress(walked, progress)
+        if names := changed(before, walked.state_dict()):
+            raise CheckFailed(
+                f"at 0.7, set_progress({progress}) changes {', '.join(names)}",
+                means="a second call, or a restarted loop, undoes or repeats steps",
+                mend="do nothing when no further step is due",
+            )
+    names = changed(start, other.state_dict())
+    if names or not torch.equal(evaluated(other, images), output):
+        raise CheckFailed(
+            f"the progress of one instance changes {', '.join(names) or 'the output'} of another",
+            means="two models in one process disturb each other",
+            mend="keep the state in buffers of self, not in a class attribute or a global",
+        )
+    restored = probe.make(seed=1)
+    restored.load_state_dict(before)
+    for then in (None, 0.7, 1):
+        for module in (walked, restored):
+            if then is not None:
+                set_progress(module, then)
+        ours, theirs = evaluated(walked, images), evaluated(restored, images)
+        if changed(state_of(walked), restored.state_dict()) or not close(theirs, ours, 1e-6):
+            raise CheckFailed(
+                f"an instance restored from a state dict at 0.7 differs, at progress {then or 0.7}",
+                means="a resumed training goes another way",
+                mend="keep what the schedule has done in persistent buffers, and let those decide what is still due",
+            )
+
+
+@promise(*MODULES)
+def penalizes_by_the_rules(probe: Probe) -> None:
+    """penalty() is a finite scalar with a gradient at the start of training, and changes nothing."""
+    module = _made_with(probe, Regularized)
+    before = state_of(module)
+    set_progress(module, 0)
+    term = penalty(module)
+    like = next(module.parameters())
+    if not isinstance(term, torch.Tensor) or term.ndim or not math.isfinite(float(term.detach())):
+        raise CheckFailed(
+            f"penalty() gives {term!r}",
+            means="loss + weight * penalty(model) is no loss",
+            mend="return a tensor of no dimensions: a sum, finite for any weights",
+        )
+    if term.dtype != like.dtype or term.device != like.device:
+        raise CheckFailed(
+            f"penalty() is {term.dtype} on {term.device}, its parameters are {like.dtype} on {like.device}",
+            means="it cannot be added to the loss where the model is",
+            mend="compute it from the parameters themselves",
+        )
+    if term.requires_grad:
+        term.backward()
+    if not any(p.grad is not None and p.grad.any() for p in module.parameters()):
+        raise CheckFailed(
+            "no parameter gets a gradient from penalty()",
+            means="the term is in the loss and does nothing",
+            mend="compute it from the parameters, without detach() or no_grad()",
+        )
+    if names := changed(before, module.state_dict()):
+        raise CheckFailed(
+            f"penalty() changes {', '.join(names)}",
+            means="asking for the loss twice is not the same as asking once",
+            mend="compute, and write nothing",
+        )
+
+
+@promise(*MODULES)
+def deploys_by_the_rules(probe: Probe) -> None:
+    """deploy() gives the eval outputs and leaves the original alone; unfinished, it is refused or exact."""
+    _made_with(probe, Deployable)
+    for case in probe.cases():
+        for progress in (0, 1):
+            module = case.make().double().train()
+            set_progress(module, progress)
+            before = state_of(module)
+            try:
+                deployed = deploy(module)
+            except LifecycleError as error:
+                if progress == 0:
+                    continue
+                raise CheckFailed(
+                    f"with {case.name}, it cannot be deployed when the training is done: {error}",
+                    means="nobody gets its faster form",
+                    mend="let set_progress(1) bring it to where deploy() can start",
+                ) from error
+            if changed(before, module.state_dict()) or not module.training:
+                raise CheckFailed(
+                    f"with {case.name}, deploy() changes the original",
+                    means="a training that goes on after a look at the deployed form goes wrong",
+                    mend="build a new module from copies of the tensors",
+                )
+            images = probe.images().double()
+            theirs, ours = evaluated(deployed, images), evaluated(module, images)
+            if not close(theirs, ours, 1e-5):
+                raise CheckFailed(
+                    f"with {case.name}, at progress {progress} the deployed form differs by"
+                    f" {difference(theirs, ours):.3g}",
+                    means="the accuracy that was measured is not the one that is shipped",
+                    mend="compute the same as in eval mode; raise convzoo.LifecycleError, with the progress at which it"
+                    " will be possible, where that cannot be yet",
+                )
+
+
+@promise("init")
+def starts_tensors_of_the_model(probe: Probe) -> None:
+    """It gives pairs (tensor, fill) of the model's own tensors, and every fill leaves finite values."""
+    from convzoo.building.parts import Factory
+
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(8, 4))
+    own = {id(tensor) for tensor in model.state_dict(keep_vars=True).values()}
+    for tensor, fill in Factory(probe.registry, "init", probe.ref, {})(model):
+        known = id(tensor) in own
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            fill(tensor)
+        if not known or not tensor.isfinite().all():
+            raise CheckFailed(
+                "it fills a tensor " + ("with values that are not finite" if known else "that is not the model's"),
+                means="networks do not start as it says",
+                mend="yield (parameter, fill) for parameters of model.modules(), with a fill of torch.nn.init",
+            )

@@ -1,0 +1,204 @@
+"""A component under examination: built as the builder and the blocks build it, and fed as they feed it."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from convzoo.building import parts
+from convzoo.errors import OptionError, PluginError
+from convzoo.plugins.registry import Owner, Registry
+from convzoo.spec.contributions import Component
+from convzoo.spec.kinds import Position
+from convzoo.spec.refs import Options, Ref
+from convzoo.testing.kit.promises import STRIDED, CheckFailed
+from convzoo.testing.numerics import jitter
+
+CHANNELS = 64
+CLASSES = 10
+SIZE = 9
+BATCH = 4
+FIRST, LATER = Position(0, 0, 0, 8), Position(1, 2, 5, 8)
+"""The first layer of a network, and one in the middle of a stage."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A part in one geometry: ``make()`` builds it, on a feature map that may not be square."""
+
+    name: str
+    make: Callable[..., Any]
+
+
+class Probe:
+    """Builds one component, in every geometry that it takes, and makes inputs for it."""
+
+    def __init__(self, registry: Registry, component: Component, owner: Owner) -> None:
+        self.registry = registry
+        self.component = component
+        self.owner = owner
+        self.kind = component.kind
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.component.name!r}"
+
+    @functools.cached_property
+    def part(self) -> parts.Part:
+        """The component with its signature read."""
+        try:
+            return parts.read(self.component, self.owner)
+        except PluginError as error:
+            raise CheckFailed(
+                str(error),
+                means="whoever uses it gets this error",
+                mend='let target be "module:attribute" of a module that imports, or install what that needs',
+            ) from error
+
+    @functools.cached_property
+    def refs(self) -> list[Ref]:
+        """The component with each of its examples; or as a layer of a model that has it, where options are needed."""
+        needed = [option for option in self.part.options if self._required(option)]
+        examples = [Ref(self.component.name, example) for example in self.component.examples]
+        if not needed or any(self.component.examples):
+            return examples
+        for entry in self.registry.models().values():
+            for layer in (layer for stage in entry.spec.stages for layer in stage.layers):
+                if (self.kind, self.component.name) == ("block", layer.name) and set(needed) <= layer.options.keys():
+                    return [Ref(layer.name, Options({option: layer.options[option] for option in needed}))]
+        raise CheckFailed(
+            f"{self} cannot be tried: {', '.join(needed)} have no default, and no model says how to set them",
+            means="neither checks nor readers can build one",
+            mend=f'give defaults, or an example: Component(..., example={{"{needed[0]}": ...}})',
+        )
+
+    @property
+    def ref(self) -> Ref:
+        """The component with its first example."""
+        return self.refs[0]
+
+    def _required(self, option: str) -> bool:
+        parameter = self.part.signature.parameters[option]
+        return parameter.default is parameter.empty
+
+    def make(
+        self,
+        *,
+        ref: Ref | None = None,
+        seed: int = 0,
+        stride: int = 1,
+        dilation: int = 1,
+        first_dilation: int | None = None,
+        groups: int = 1,
+        drop_path_rate: float = 0.0,
+        position: Position = FIRST,
+        offers: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """A new part with its weights moved away from where all of them start alike.
+
+        Args:
+            ref: one of :attr:`refs`; the first if None.
+            seed: of its weights.
+            stride, dilation, groups, drop_path_rate: given to it as to a part of its kind.
+            first_dilation: given to a block or a shortcut; as ``dilation`` if None.
+            position: where it stands.
+            offers: makers for ``norm``, ``act`` and slots, in place of batch norm, ReLU, and what a slot has.
+
+        Raises:
+            OptionError: the part refuses a geometry or an option.
+        """
+        slots = dict(offers or {})
+        values: dict[str, Any] = {
+            kind: slots.pop(kind, None) or parts.Factory(self.registry, kind, Ref(name), {})
+            for kind, name in SHARED_PARTS.items()
+        }
+        values |= {"stride": stride, "dilation": dilation, "groups": groups, "position": position}
+        values |= {"first_dilation": first_dilation or dilation, "drop_path_rate": drop_path_rate}
+        whole = parts.completed(self.registry, self.kind, ref or self.ref).with_options(**slots)
+        kind = self.part.kind
+        factory = parts.Factory(self.registry, self.kind, whole, {name: values[name] for name in kind.offered})
+        arguments = (WIDTHS.get((self.kind, name), CHANNELS) for name in kind.arguments)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            module = factory(*arguments, **{name: values[name] for name in kind.honoured})
+            if not any(tensor.is_meta for tensor in module.state_dict().values()):
+                jitter(module)
+        return module
+
+    def cases(self) -> list[Case]:
+        """The geometries that the part does not refuse, with each example: as it stands, and with stride 2."""
+        found = []
+        for number, ref in enumerate(self.refs):
+            make = functools.partial(self.make, ref=ref)
+            label = f", {ref}" if number else ""
+            found.append(Case(("stride 1" if self.kind in STRIDED else "default") + label, make))
+            if self.kind in STRIDED:
+                try:
+                    with torch.device("meta"):
+                        make(stride=2)
+                    found.append(Case(f"stride 2{label}", functools.partial(make, stride=2)))
+                except OptionError:
+                    pass
+        if self.part.declares("position"):
+            found.append(Case("a later position", functools.partial(self.make, position=LATER)))
+        return found
+
+    def images(self, *, batch: int = BATCH, size: tuple[int, int] = (SIZE, SIZE - 2), seed: int = 1) -> torch.Tensor:
+        """``(batch, channels, *size)`` for the part; samples differ in contrast. Stems get larger images."""
+        channels = CHANNELS
+        if self.kind == "stem":  # of sizes that their strides do not divide
+            channels, size = 3, (size[0] * 4 + 1, size[1] * 4 - 2)
+        generator = torch.Generator().manual_seed(seed)
+        x = torch.randn(batch, channels, *size, generator=generator)
+        return x * torch.linspace(0.5, 2, batch).view(-1, 1, 1, 1)
+
+
+SHARED_PARTS = {"norm": "batch", "act": "relu"}
+"""What a part is offered here."""
+WIDTHS = {("stem", "in_channels"): 3, ("head", "num_classes"): CLASSES, ("shortcut", "out_channels"): 2 * CHANNELS}
+"""Of the arguments of a kind, where they are not :data:`CHANNELS`."""
+
+
+def step(module: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """One forward and backward pass in training mode; gives the output, detached."""
+    module.train()
+    module.zero_grad(set_to_none=True)
+    out = module(images)
+    if out.requires_grad:
+        weights = torch.linspace(-1, 1, out.numel(), device=out.device).view_as(out)
+        (out * weights.to(out.dtype)).sum().backward()
+    return out.detach()
+
+
+def evaluated(module: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """The output in eval mode, without gradients."""
+    module.eval()
+    with torch.no_grad():
+        return module(images)
+
+
+def close(first: torch.Tensor, second: torch.Tensor, tolerance: float) -> bool:
+    """Whether two outputs have one shape, are finite, and differ by no more than ``tolerance`` of the largest value."""
+    if first.shape != second.shape or not (first.isfinite().all() and second.isfinite().all()):
+        return False
+    return difference(first, second) <= tolerance * max(float(second.abs().max()), 1e-3)
+
+
+def difference(first: torch.Tensor, second: torch.Tensor) -> float:
+    """The largest absolute difference; infinite where the shapes differ."""
+    return float((first.double() - second.double()).abs().max()) if first.shape == second.shape else float("inf")
+
+
+def state_of(module: nn.Module) -> dict[str, torch.Tensor]:
+    """A copy of the state dict."""
+    return copy.deepcopy({key: value.detach() for key, value in module.state_dict().items()})
+
+
+def changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> list[str]:
+    """Names whose tensors are not equal."""
+    return [key for key in before if key not in after or not torch.equal(before[key], after[key])]

@@ -1,0 +1,297 @@
+"""Checks of what a part declares: its code, its options, its shapes."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import itertools
+import math
+from collections.abc import Callable
+from unittest import mock
+
+import torch
+from torch import nn
+
+from convzoo.building.parts import PartByName
+from convzoo.errors import OptionError
+from convzoo.spec.kinds import SHARED, kind_of
+from convzoo.spec.refs import Ref
+from convzoo.testing.kit.probe import CLASSES, Probe, close, evaluated
+from convzoo.testing.kit.promises import ANY, MODULES, STRIDED, CheckFailed, promise
+
+SIZES = ((8, 8), (9, 7), (15, 12))
+
+
+@promise(ANY)
+def names_code(probe: Probe) -> None:
+    """Its target names code that exists, and its summary says in one line what it is."""
+    if not callable(probe.part.target):
+        raise CheckFailed(
+            f"{probe.component.target} is {type(probe.part.target).__name__}",
+            means="the builder cannot call it",
+            mend="name a class or a function",
+        )
+    if not probe.component.summary.strip() or "\n" in probe.component.summary:
+        raise CheckFailed(
+            f"the summary of {probe} is {probe.component.summary!r}",
+            means="listings have nothing to show",
+            mend='Component(kind, name, target, "what it is, in one line")',
+        )
+
+
+@promise(ANY)
+def declares_options(probe: Probe) -> None:
+    """It takes its options by declared keywords with types, and refuses all others."""
+    signature = probe.part.signature
+    loose = [p.name for p in signature.parameters.values() if p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+    if loose:
+        raise CheckFailed(
+            f"the signature{signature} has *{', *'.join(loose)}",
+            means="a misspelt option is swallowed, and no message can say what there is",
+            mend="declare every option as a keyword with a type and a default, and drop the rest",
+        )
+    untyped = [name for name in probe.part.options if name not in probe.part.hints]
+    if untyped:
+        raise CheckFailed(
+            f"options without a type that can be read: {', '.join(untyped)}",
+            means="a value of the wrong type is found late, or never",
+            mend="annotate them: int, float, bool, str, Literal[...], Callable[..., nn.Module] for a slot, or | None",
+        )
+    positional = [
+        p.name
+        for p in signature.parameters.values()
+        if p.kind is p.POSITIONAL_ONLY and p.default is not inspect.Parameter.empty
+    ]
+    if positional:
+        raise CheckFailed(
+            f"options that cannot be given by keyword: {', '.join(positional)}",
+            means="no ref() can set them",
+            mend="move them behind a * in the signature",
+        )
+
+
+@promise(*MODULES)
+def declares_shapes(probe: Probe) -> None:
+    """It produces the shape that its kind promises and that its out_channels say, at odd sizes and dilated too."""
+    for ref in probe.refs:
+        module = probe.make(ref=ref)
+        if probe.kind == "head":
+            _head(probe, module)
+        elif probe.kind == "stem":
+            _stem(probe, module)
+        else:
+            channels = _channels(probe, module)
+            for size in SIZES:
+                _require_shape(probe, module, size, channels, 1, "")
+        if probe.kind in STRIDED:
+            try:
+                dilated = probe.make(ref=ref, dilation=2)
+            except OptionError:
+                continue
+            for size in SIZES:
+                _require_shape(probe, dilated, size, channels, 1, " with dilation 2")
+
+
+@promise(*STRIDED)
+def honours_strides(probe: Probe) -> None:
+    """It honours a stride or refuses it, and never ignores it."""
+    for stride, ref in itertools.product((2, 3), probe.refs):
+        try:
+            module = probe.make(ref=ref, stride=stride)
+        except OptionError:
+            continue
+        channels = _channels(probe, module)
+        for size in ((12, 6), (13, 9)):
+            _require_shape(probe, module, size, channels, stride, f" with stride {stride}")
+
+
+@promise("conv")
+def honours_groups_and_dilation(probe: Probe) -> None:
+    """It honours groups and a dilation or refuses them, and never ignores them."""
+    images = probe.images()
+    for name, sizes in (("groups", (2, 4)), ("dilation", (1, 2))):
+        try:
+            few, many = (probe.make(**{name: size}) for size in sizes)  # type: ignore[arg-type]
+        except OptionError:
+            continue
+        if name == "groups":
+            ignored = sum(p.numel() for p in many.parameters()) >= sum(p.numel() for p in few.parameters())
+        else:
+            ignored = torch.equal(evaluated(many, images), evaluated(few, images))
+        if ignored:
+            raise CheckFailed(
+                f"{name}={sizes[1]} "
+                + ("takes no fewer weights" if name == "groups" else "computes the same")
+                + f" as {name}={sizes[0]}",
+                means=f"a block that asks for {name} gets another network than it says",
+                mend=f"hand {name} to the convolutions, or leave the keyword out, so that the block is refused",
+            )
+
+
+@promise("block")
+def honours_dilation(probe: Probe) -> None:
+    """It honours dilation, and first_dilation where it declares that, or refuses them; or it mixes no neighbours."""
+    try:
+        plain, half, whole = (probe.make(dilation=d, first_dilation=first) for d, first in ((1, 1), (2, 1), (2, 2)))
+    except OptionError:
+        return
+    images = probe.images()
+    shuffled = torch.randperm(images[0, 0].numel(), generator=torch.Generator().manual_seed(0))
+
+    def shuffle(x: torch.Tensor) -> torch.Tensor:
+        return x.flatten(2)[..., shuffled].view_as(x)
+
+    if close(evaluated(plain, shuffle(images)), shuffle(evaluated(plain, images)), 1e-5):
+        return  # where a pixel stands means nothing to it
+    others = {"dilation": plain, "first_dilation": half}
+    for name, other in others.items():
+        if probe.part.declares(name) and torch.equal(evaluated(whole, images), evaluated(other, images)):
+            raise CheckFailed(
+                f"{name}=2 computes the same as {name}=1, though it mixes neighbouring pixels",
+                means="with output_stride or dilated stages it sees less of the image than a network of that name does",
+                mend="give first_dilation to the convolution that has the stride and dilation to those behind it, or"
+                " leave the keyword out, so that dilation is refused",
+            )
+
+
+@promise(*MODULES)
+def uses_what_it_is_offered(probe: Probe) -> None:
+    """Where it declares norm, act, a slot or drop_path_rate, it makes use of what it is given there."""
+    for name in dict.fromkeys((*SHARED, *probe.part.slots)):
+        if not probe.part.declares(name) or name in (probe.kind, *probe.ref.options):
+            continue
+        maker = mock.Mock(side_effect=_stand_in(probe, name))
+        for stride in (1, 2):  # a shortcut is only asked for where the shape changes
+            with contextlib.suppress(OptionError):
+                probe.make(stride=stride, offers={name: maker})
+        if not maker.called:
+            raise CheckFailed(
+                f"it declares {name}, and never calls it",
+                means=f"create_model(..., {name}=...) changes nothing in it, and says nothing",
+                mend=f"make every {name} with the callable that is given as {name}, or do not declare it",
+            )
+    if probe.kind == "block" and probe.part.declares("drop_path_rate"):
+        outputs = []
+        for rate in (0.0, 0.9):
+            with torch.random.fork_rng(devices=[]), torch.no_grad():
+                torch.default_generator.manual_seed(0)
+                outputs.append(probe.make(drop_path_rate=rate).train()(probe.images(batch=8)))
+        if torch.equal(*outputs):
+            raise CheckFailed(
+                "it declares drop_path_rate, and drops nothing",
+                means="stochastic depth is asked for, and does nothing",
+                mend="put convzoo.layers.drop_path(drop_path_rate) at the end of the branch, or do not declare it",
+            )
+
+
+def _stand_in(probe: Probe, slot: str) -> Callable[..., nn.Module]:
+    """What a slot gets where it is only seen whether it is asked for."""
+    if kind_of(slot).shape == "kept":
+        return lambda *_, **__: nn.Identity()
+    default = probe.part.default(slot, probe.registry)
+    if not isinstance(default, Ref):
+        default = Ref(probe.registry.components(slot)[0][0].name)
+    return PartByName(slot, default)
+
+
+def _channels(probe: Probe, module: nn.Module) -> int:
+    images = probe.images()
+    declared = getattr(module, "out_channels", None)
+    if probe.kind in ("block", "stem") and (isinstance(declared, bool) or not isinstance(declared, int)):
+        raise CheckFailed(
+            f"out_channels is {declared!r}",
+            means="the builder does not know how wide the next layer's input is",
+            mend="set self.out_channels to an int in the constructor",
+        )
+    if probe.kind in ("block", "stem"):
+        return int(declared)  # type: ignore[arg-type]
+    return images.shape[1] * (2 if probe.kind == "shortcut" else 1)
+
+
+def _require_shape(
+    probe: Probe, module: nn.Module, size: tuple[int, int], channels: int, stride: int, where: str
+) -> None:
+    images = probe.images(size=size, batch=2)
+    try:
+        out = evaluated(module, images)
+    except Exception as error:
+        raise CheckFailed(
+            f"it fails on {tuple(images.shape)}{where}: {type(error).__name__}: {error}",
+            means="networks with it work at some image sizes only",
+            mend="compute paddings and sizes from the input and the stride, or raise OptionError in the constructor",
+        ) from error
+    # Pools without padding round down, convolutions with it round up; a part must do one of the two on both sides.
+    ceil = tuple(math.ceil(side / stride) for side in images.shape[2:])
+    floor = tuple(side // stride for side in images.shape[2:])
+    sizes = (ceil, floor) if probe.kind == "block" else (ceil,)
+    if out.ndim != 4 or out.shape[:2] != (2, channels) or tuple(out.shape[2:]) not in sizes:
+        expected = " or ".join(str((2, channels, *each)) for each in dict.fromkeys(sizes))
+        raise CheckFailed(
+            f"from {tuple(images.shape)}{where} it makes {tuple(out.shape)}, not {expected}",
+            means="it does not fit where its kind is used: sums of branches fail, or a stride is lost",
+            mend="apply the stride once, pad by kernel_size // 2 * dilation, and let out_channels say what comes out; "
+            "what cannot be honoured is refused with OptionError in the constructor",
+        )
+
+
+def _stem(probe: Probe, module: nn.Module) -> None:
+    channels, reduction = _channels(probe, module), getattr(module, "reduction", None)
+    if isinstance(reduction, bool) or not isinstance(reduction, int) or reduction < 1:
+        raise CheckFailed(
+            f"reduction is {reduction!r}",
+            means="feature levels and output_stride cannot be computed",
+            mend="set self.reduction to the total stride in the constructor",
+        )
+    for size in SIZES:
+        images = probe.images(size=size, batch=2)
+        out = evaluated(module, images)
+        allowed = {
+            tuple(math.ceil(side / reduction) for side in images.shape[2:]),
+            tuple(side // reduction for side in images.shape[2:]),
+        }
+        if out.shape[:2] != (2, channels) or tuple(out.shape[2:]) not in allowed:
+            raise CheckFailed(
+                f"from {tuple(images.shape)} it makes {tuple(out.shape)}, but says out_channels {channels} and"
+                f" reduction {reduction}",
+                means="feature levels claim sizes that they have not",
+                mend="let out_channels and reduction say what forward does",
+            )
+        if not hasattr(module, "forward_intermediates"):
+            continue
+        with torch.no_grad():
+            again, levels = module.forward_intermediates(images)  # type: ignore[operator]
+        info = getattr(module, "feature_info", None) or {}
+        shapes = [(level.shape[1], math.ceil(images.shape[2] / level.shape[2])) for level in levels]
+        if not torch.equal(again, out) or shapes != [(info.get("num_chs"), info.get("reduction"))]:
+            raise CheckFailed(
+                f"forward_intermediates gives levels of (channels, reduction) {shapes}; feature_info says {info}",
+                means="features_only networks get a wrong first level",
+                mend="give (forward(x), [level]), and a feature_info with the level's num_chs and reduction",
+            )
+
+
+def _head(probe: Probe, module: nn.Module) -> None:
+    images = probe.images(batch=2)
+    name = getattr(module, "classifier_name", None)
+    try:
+        shapes = [tuple(evaluated(module, images).shape)]
+        with torch.no_grad():
+            pooled = tuple(module(images, pre_logits=True).shape)
+        module.reset(5)  # type: ignore[operator]
+        shapes.append(tuple(evaluated(module, images).shape))
+        module.reset(0)  # type: ignore[operator]
+        shapes.append(tuple(evaluated(module, images).shape))
+        classifier = module.get_submodule(str(name))
+    except Exception as error:
+        raise CheckFailed(
+            f"it fails as a head: {type(error).__name__}: {error}",
+            means="classifiers cannot be read or reset",
+            mend="give it classifier_name, forward(x, pre_logits=False) and reset(num_classes, global_pool=None)",
+        ) from error
+    if shapes != [(2, CLASSES), (2, 5), pooled] or not isinstance(classifier, nn.Identity):
+        raise CheckFailed(
+            f"outputs of {shapes[0]} for {CLASSES} classes, {shapes[1]} after reset(5), {shapes[2]} after reset(0),"
+            f" and {pooled} before the classifier, which is then {type(classifier).__name__}",
+            means="a new classifier does not give what was asked for",
+            mend="give (N, num_classes); with num_classes 0 what pre_logits gives, and an Identity as classifier",
+        )

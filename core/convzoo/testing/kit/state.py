@@ -1,0 +1,136 @@
+"""Checks of a part's state: where it is kept, how it moves, in which form tensors leave."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from typing import Any
+
+import torch
+
+from convzoo.network.lifecycle import set_progress
+from convzoo.testing.kit.probe import Probe, close, difference, evaluated, step
+from convzoo.testing.kit.promises import MAPS, MODULES, CheckFailed, promise
+
+
+@promise(*MODULES)
+def keeps_its_state_in_state_dict(probe: Probe) -> None:
+    """After some training, its state dict loaded into a new one makes that compute the same."""
+    for case in probe.cases():
+        trained, fresh = case.make(), case.make(seed=1)
+        for number in range(3):
+            step(trained, probe.images(seed=number))
+            with torch.no_grad():
+                for parameter in trained.parameters():
+                    if parameter.grad is not None:
+                        parameter -= 0.01 * parameter.grad
+        set_progress(trained, 0.4)
+        try:
+            fresh.load_state_dict(trained.state_dict())
+        except RuntimeError as error:
+            raise CheckFailed(
+                f"with {case.name}, its state dict does not load into another instance: {error}",
+                means="no checkpoint can be restored",
+                mend="let the constructor alone decide which parameters and buffers there are, and their shapes",
+            ) from error
+        images = probe.images()
+        mine, restored = evaluated(trained, images), evaluated(fresh, images)
+        if not close(restored, mine, 1e-6):
+            raise CheckFailed(
+                f"with {case.name}, a new instance with its state dict differs by {difference(mine, restored):.3g}",
+                means="something learned or drawn is lost when a model is saved",
+                mend="keep it in an nn.Parameter, or in a buffer (self.register_buffer) that is persistent",
+            )
+
+
+@promise(*MODULES)
+def follows_device_and_dtype(probe: Probe) -> None:
+    """It runs where and in what it was moved to: meta, float64, bfloat16, and CUDA where there is one."""
+    for case in probe.cases():
+        images = probe.images()
+        with torch.device("meta"):
+            shape = _moved(case.name, "the meta device", case.make(), images.to("meta"))
+        here = case.make()
+        expected = evaluated(here, images)
+        if shape.device.type != "meta" or shape.shape != expected.shape:
+            raise CheckFailed(
+                f"with {case.name}, on the meta device it gives {tuple(shape.shape)} on {shape.device}",
+                means="models cannot be looked at without storage",
+                mend="make tensors with x.new_zeros(...) or device=x.device, and let no value decide a shape",
+            )
+        places: list[dict[str, Any]] = [{"dtype": torch.float64}, {"dtype": torch.bfloat16}]
+        if torch.cuda.is_available():
+            places.append({"device": torch.device("cuda")})
+        for place in places:
+            where = str(next(iter(place.values())))
+            out = _moved(case.name, where, copy.deepcopy(here).to(**place), images.to(**place))
+            wanted = torch.empty(0).to(**place)
+            if out.dtype != wanted.dtype or out.device.type != wanted.device.type:
+                raise CheckFailed(
+                    f"with {case.name}, moved to {where} it gives {out.dtype} on {out.device}",
+                    means="the next layer refuses its output, or runs slowly in another precision",
+                    mend="keep tensors in parameters and buffers, which move along; make others with x.new_zeros()",
+                )
+            if not close(out.float().cpu(), expected, 0.1 if wanted.dtype == torch.bfloat16 else 1e-3):
+                raise CheckFailed(
+                    f"with {case.name}, in {where} its output is off by {difference(out.cpu(), expected):.3g}",
+                    means="it computes something else there",
+                    mend="sum and normalise in float32 where bfloat16 is too coarse",
+                )
+
+
+def _moved(case: str, where: str, module: torch.nn.Module, images: torch.Tensor) -> torch.Tensor:
+    try:
+        return evaluated(module, images)
+    except Exception as error:
+        raise CheckFailed(
+            f"with {case}, it fails on {where}: {type(error).__name__}: {str(error).splitlines()[0]}",
+            means="models with it cannot be moved there",
+            mend="make tensors with x.new_zeros(...) or device=x.device, dtype=x.dtype; cast where an operator lacks a"
+            " dtype; and compute sizes from x.shape",
+        ) from error
+
+
+@promise(*MAPS)
+def keeps_channels_last(probe: Probe) -> None:
+    """What comes in as channels_last goes out as channels_last, in training and in eval mode."""
+    last = torch.channels_last
+    for case in probe.cases():
+        module = case.make().to(memory_format=last)
+        for mode in (True, False):
+            with torch.no_grad():
+                out = module.train(mode)(probe.images().to(memory_format=last))
+            if not out.is_contiguous(memory_format=last):
+                raise CheckFailed(
+                    f"with {case.name}, in {'training' if mode else 'eval'} mode the output has strides {out.stride()}",
+                    means="every layer behind it converts the memory format, or runs the slow kernel",
+                    mend="avoid view, x[:, index] and .contiguous(); use unflatten, flatten, chunk, sums and products",
+                )
+
+
+@promise(*MODULES)
+def copies(probe: Probe) -> None:
+    """It pickles and deep-copies, and a copy shares nothing with the original."""
+    for case in probe.cases():
+        module, images = case.make(), probe.images()
+        expected = evaluated(module, images)
+        for how, make in (("pickle", lambda m: pickle.loads(pickle.dumps(m))), ("deepcopy", copy.deepcopy)):
+            try:
+                other = make(module)
+            except Exception as error:
+                raise CheckFailed(
+                    f"with {case.name}, {how} fails: {type(error).__name__}: {error}",
+                    means="it cannot be saved whole, sent to another process, or averaged over training",
+                    mend="keep no lambda, local function, generator or open file in an attribute",
+                ) from error
+            same = torch.equal(evaluated(other, images), expected)
+            with torch.no_grad():
+                for tensor in other.state_dict().values():
+                    tensor.copy_(~tensor if tensor.dtype == torch.bool else tensor + 1)
+            if not same or not torch.equal(evaluated(module, images), expected):
+                raise CheckFailed(
+                    f"with {case.name}, a {how} "
+                    + ("computes something else" if not same else "shares tensors with the original"),
+                    means="copies for averaging, deploying or distilling go wrong in silence",
+                    mend="keep modules, parameters and buffers as attributes of self, not in closures or globals",
+                )

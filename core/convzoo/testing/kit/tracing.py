@@ -1,0 +1,87 @@
+"""Checks of what torch's compilers make of a part."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from convzoo.testing.kit.probe import BATCH, Probe, close, difference, evaluated
+from convzoo.testing.kit.promises import MODULES, CheckFailed, NotApplicable, promise
+
+
+@promise(*MODULES)
+def compiles(probe: Probe) -> None:
+    """torch.compile takes it without a graph break, in training and in eval mode, and it gives the same answer."""
+    for case in probe.cases():
+        module, images = case.make(), probe.images()
+        for mode in (True, False):
+            module.train(mode)
+            torch._dynamo.reset()
+            # Without code generation: what can break is the capture.
+            compiled = torch.compile(module, backend="eager", fullgraph=True)
+            outputs = []
+            for run in (module, compiled):
+                with torch.random.fork_rng(devices=[]), torch.no_grad():
+                    torch.default_generator.manual_seed(0)
+                    try:
+                        outputs.append(run(images))
+                    except Exception as error:
+                        if run is module:
+                            raise
+                        if "not supported on" in str(error):
+                            raise NotApplicable(str(error)) from error
+                        raise CheckFailed(
+                            f"with {case.name}, in {'training' if mode else 'eval'} mode: {_message(error)}",
+                            means="compiled models lose speed at this part, or cannot be compiled whole",
+                            mend="let no tensor's value decide the way (.item(), if x.sum() > 0), call no numpy or"
+                            " random, and leave autograd functions of your own out",
+                        ) from error
+            if not close(outputs[1], outputs[0], 1e-6):
+                raise CheckFailed(
+                    f"with {case.name}, compiled it differs by {difference(*outputs):.3g}",
+                    means="what is trained is not what is run",
+                    mend="keep forward free of side effects on attributes",
+                )
+
+
+@promise(*MODULES)
+def exports(probe: Probe) -> None:
+    """torch.export takes it in eval mode, for any batch size, and it gives the same answer."""
+    for case in probe.cases():
+        module = _Within(case.make()).eval()
+        batch = torch.export.Dim("batch", min=2, max=1024)
+        try:
+            program = torch.export.export(module, (probe.images(),), dynamic_shapes=({0: batch},))
+        except Exception as error:
+            raise CheckFailed(
+                f"with {case.name}: {_message(error)}",
+                means="models with it cannot be deployed from an exported program",
+                mend="compute sizes from x.shape, with unflatten and flatten instead of int(...), and let no value of a"
+                " tensor decide the way",
+            ) from error
+        images = probe.images(batch=BATCH + 1)
+        with torch.no_grad():
+            exported = program.module()(images)
+        expected = evaluated(module, images)
+        if not close(exported, expected, 1e-6):
+            raise CheckFailed(
+                f"with {case.name}, exported it differs by {difference(exported, expected):.3g}",
+                means="what is evaluated is not what is deployed",
+                mend="keep forward free of side effects on attributes, and of constants made from the example's values",
+            )
+
+
+class _Within(nn.Module):
+    """The part as in a network, behind another operation: torch 2.6 exports a bare identity for one batch size only."""
+
+    def __init__(self, part: nn.Module) -> None:
+        super().__init__()
+        self.part = part
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.part(x * 1)
+
+
+def _message(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {' '.join(lines[:3])[:300]}"
