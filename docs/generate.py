@@ -34,6 +34,7 @@ MODULE_NAMES = (
     "convzoo.network.backbone",
     "convzoo.network.lifecycle",
     "convzoo.network.weights",
+    "convzoo.network.keys",
     "convzoo.network.counting",
     "convzoo.testing.numerics",
 )

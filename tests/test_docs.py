@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import re
 import shlex
 import sys
@@ -118,3 +119,21 @@ def test_everything_that_modules_export_is_part_of_the_reference() -> None:
         if re.search(r"^__all__ = ", path.read_text(encoding="utf-8"), re.MULTILINE)
     }
     assert exporting <= set(generator().MODULE_NAMES)
+
+
+@pytest.mark.parametrize("module", generator().MODULE_NAMES)
+def test_public_docstrings_name_every_argument(module: str) -> None:
+    catch_all = {"args", "kwargs", "options", "fields", "modules"}
+    unsaid = {}
+    for name, value in generator().public(importlib.import_module(module)).items():
+        methods = vars(value).items() if inspect.isclass(value) else ()
+        public = [(f"{name}.{n}", f) for n, f in methods if inspect.isfunction(f) and not n.startswith("_")]
+        for label, function in [(name, value), *public]:
+            error = inspect.isclass(function) and issubclass(function, (Exception, Warning))
+            if error or name == "hookimpl" or label.endswith((".forward", ".extra_repr")):
+                continue
+            text = inspect.getdoc(function) or ""
+            names = inspect.signature(function).parameters.keys() - catch_all - {"self"}
+            if missing := [each for each in names if not re.search(rf"\b{each}\b", text)]:
+                unsaid[label] = missing
+    assert unsaid == {}

@@ -11,12 +11,13 @@ import pytest
 import timm
 import torch
 from torch import nn
+from torch.nn.utils import parametrizations
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import convzoo
 from convzoo import Component, Model, Stage, ref
 from convzoo.layers import Maker
-from convzoo.network.weights import key_map
+from convzoo.network.keys import key_map
 from convzoo.testing.parity import reference_model
 
 from .facts import rows
@@ -158,6 +159,54 @@ class Draws(TorchDispatchMode):
         if func._schema.name in ("aten::normal_", "aten::uniform_") and not args[0].is_meta:
             self.into.append(args[0].data_ptr())
         return func(*args, **(kwargs or {}))
+
+
+class InEveryWay(nn.Module):
+    """A block whose tensors start in the ways that torch has, beside those of its own layers."""
+
+    def __init__(self, in_channels: int) -> None:
+        super().__init__()
+        self.out_channels = in_channels
+        self.spectral = parametrizations.spectral_norm(nn.Conv2d(in_channels, in_channels, 3, padding=1))
+        self.normed = parametrizations.weight_norm(nn.Conv2d(in_channels, in_channels, 1))
+        self.dirac = nn.Conv2d(in_channels, in_channels, 3, padding=1, bias=False)
+        nn.init.dirac_(self.dirac.weight)
+        self.orthogonal, self.eye = nn.Linear(4, 4), nn.Linear(4, 4)
+        nn.init.orthogonal_(self.orthogonal.weight)
+        nn.init.eye_(self.eye.weight)
+        self.before = nn.Parameter(torch.empty(3).uniform_(5, 6))  # filled before it is a parameter
+        self.rows = nn.Parameter(torch.empty(2, 4))
+        with torch.no_grad():
+            self.rows[0], self.rows[1] = 1, 2
+        self.like = nn.Parameter(torch.ones(3, device=self.rows.device))
+        self.register_buffer("counted", torch.empty(5))
+        self.counted.copy_(torch.arange(5.0))  # type: ignore[operator]
+        self.copied = nn.Parameter(self.dirac.weight.detach().clone())
+        self.frozen = nn.Parameter(torch.empty(3), requires_grad=False)
+        nn.init.constant_(self.frozen, 7)
+        self.lstm = nn.LSTM(4, 4)  # which holds weak references to its weights
+        self.lazy = nn.LazyConv2d(in_channels, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.lazy(self.dirac(self.normed(self.spectral(x))))
+
+
+def test_a_part_may_start_its_tensors_in_every_way_that_torch_has(mine: str) -> None:
+    convzoo.register(Component("block", "every_way", InEveryWay), plugin=mine)
+    spec = Model("own", "test", ref("cifar", width=8), (Stage([ref("every_way")]),), init=ref("kaiming"))
+    model = convzoo.build(spec)
+    block = model.stages[0][0]
+    assert torch.equal(block.dirac(torch.ones(1, 8, 3, 3)), torch.ones(1, 8, 3, 3))
+    assert torch.equal(block.copied, block.dirac.weight)
+    torch.testing.assert_close(block.orthogonal.weight @ block.orthogonal.weight.T, torch.eye(4))
+    assert torch.equal(block.eye.weight, torch.eye(4))
+    assert 5 <= block.before.min().item() <= block.before.max().item() <= 6
+    assert block.rows.tolist() == [[1] * 4, [2] * 4]
+    assert block.like.tolist() == [1, 1, 1]
+    assert block.counted.tolist() == [0, 1, 2, 3, 4]
+    assert (block.frozen.tolist(), block.frozen.requires_grad) == ([7, 7, 7], False)
+    assert block.lstm(torch.ones(2, 1, 4))[0].isfinite().all()
+    assert model(torch.randn(2, 3, 32, 32)).isfinite().all()
 
 
 def test_each_tensor_is_drawn_once_and_each_weight_is_drawn() -> None:

@@ -15,7 +15,8 @@ import convzoo
 from convzoo import Component, Model, PluginError, Stage, cli, ref
 from convzoo.building.builder import build
 from convzoo.building.compose import compose
-from convzoo.plugins.host import Plugins, core_version, plugins
+from convzoo.plugins.environment import core_version
+from convzoo.plugins.host import Plugins, plugins
 
 from .sites import (
     ENVIRONMENT,

@@ -21,7 +21,7 @@ from packaging.version import Version
 from convzoo import OptionError
 from convzoo.cli import main, scaffold
 from convzoo.cli.scaffold import EXAMPLES, LONGEST, create, render
-from convzoo.plugins.host import core_version
+from convzoo.plugins.environment import core_version
 
 from .environments import MAIN, environment, pip, plugins_of, run, site
 

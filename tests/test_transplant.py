@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import convzoo
-from convzoo.network.weights import key_map
+from convzoo.network.keys import key_map
 from convzoo.testing import Transplant, TransplantError, transplant
 from convzoo.testing.parity import reference_model, reference_of
 

@@ -16,8 +16,9 @@ from torch import nn
 import convzoo
 from convzoo import Model, WeightsError, create_model, ref
 from convzoo.layouts import BASIC, KEYS, stages
+from convzoo.network.keys import key_map, reference_state_dict
 from convzoo.network.model import ConvNet
-from convzoo.network.weights import COUNTER, key_map, load_weights, reference_state_dict
+from convzoo.network.weights import COUNTER, load_weights
 from convzoo.plugins.host import registry
 from convzoo.testing.numerics import jitter_norms
 

@@ -23,7 +23,8 @@ from convzoo.spec.model import Model, Reference, Stage
 from convzoo.spec.refs import PerStage, Ref, per_stage, ref
 
 if TYPE_CHECKING:
-    from convzoo.network.weights import load_weights, reference_state_dict
+    from convzoo.network.keys import reference_state_dict
+    from convzoo.network.weights import load_weights
 
 __all__ = [
     "Component",
@@ -61,8 +62,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("load_weights", "reference_state_dict"):  # which need torch, and so are imported when first asked for
-        from convzoo.network import weights
+    # These need torch, and so are imported when first asked for.
+    if name == "load_weights":
+        from convzoo.network.weights import load_weights
 
-        return getattr(weights, name)
+        return load_weights
+    if name == "reference_state_dict":
+        from convzoo.network.keys import reference_state_dict
+
+        return reference_state_dict
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

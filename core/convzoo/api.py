@@ -186,6 +186,6 @@ def part(kind: str, name: str, /, **options: Any) -> Maker:
         UnknownNameError: on calling it, if there is no such component.
         OptionError: on calling it, if the component takes no such option.
     """
-    from convzoo.building.parts import PartByName
+    from convzoo.building.factory import PartByName
 
     return PartByName(kind, ref(name, **options))

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import itertools
+import operator
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import nn
 
+from convzoo.building.factory import Factory
 from convzoo.building.initialise import Deferred
-from convzoo.building.parts import Factory, find
+from convzoo.building.parts import find
 from convzoo.errors import OptionError
 from convzoo.network.model import ConvNet
 from convzoo.plugins.registry import Registry
@@ -30,12 +33,8 @@ def build(
     """The network that ``spec`` describes, in training mode, with every tensor started once.
 
     It is assembled without storage, so that whatever is wrong with it shows before a weight is allocated; then every
-    weight is given storage and filled. On ``device="meta"`` it stays without.
-
-    Args:
-        spec: as :func:`~convzoo.building.compose.compose` gives it: whole, and checked.
-        registry: where its components are looked up.
-        device, dtype: of the parameters.
+    weight is given storage and filled. On ``device="meta"`` it stays without. ``spec`` is whole and checked, as
+    :func:`~convzoo.building.compose.compose` gives it.
 
     Raises:
         OptionError: a part refuses an option.
@@ -118,10 +117,8 @@ def _drop_path_rates(spec: Model, registry: Registry) -> list[float]:
 
 
 def _check_output_stride(spec: Model, reduction: int) -> None:
-    possible = [reduction]
-    for stage in spec.stages:
-        possible.append(possible[-1] * stage.stride)
+    possible = sorted(
+        set(itertools.accumulate((stage.stride for stage in spec.stages), operator.mul, initial=reduction))
+    )
     if spec.output_stride is not None and spec.output_stride not in possible:
-        raise OptionError(
-            f"output_stride={spec.output_stride}: {spec.name} can have {', '.join(map(str, sorted(set(possible))))}"
-        )
+        raise OptionError(f"output_stride={spec.output_stride}: {spec.name} can have {', '.join(map(str, possible))}")

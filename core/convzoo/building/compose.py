@@ -14,11 +14,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from convzoo.building import parts
-from convzoo.errors import OptionError, SpecError, did_you_mean, listed
+from convzoo.errors import OptionError, did_you_mean, listed
 from convzoo.plugins.registry import Registry
 from convzoo.spec.kinds import NOT_SPREAD, SHARED
 from convzoo.spec.model import PARTS, SETTINGS, Model
-from convzoo.spec.refs import Options, PerStage, Ref, as_ref, frozen
+from convzoo.spec.refs import Options, PerStage, Ref, as_ref, at_stage, frozen
 
 
 def compose(spec: Model, registry: Registry, *changes: Mapping[str, Any]) -> Model:
@@ -43,17 +43,6 @@ def compose(spec: Model, registry: Registry, *changes: Mapping[str, Any]) -> Mod
     for options in changes:
         changed = _changed(changed, options, registry)
     return whole.derived(**{field: getattr(changed, field) for field in (*SETTINGS, "stages")})
-
-
-def known_options(spec: Model, registry: Registry) -> dict[str, list[str]]:
-    """What a spec's parts take: option to the parts that declare it."""
-    found: dict[str, dict[str, None]] = {}
-    for kind, ref, _ in _walk(spec):
-        part = parts.find(registry, kind, ref)
-        for name in part.options:
-            if name not in NOT_SPREAD:
-                found.setdefault(name, {})[str(part)] = None
-    return {name: list(names) for name, names in sorted(found.items())}
 
 
 def _walk(spec: Model) -> Iterator[tuple[str, Ref, int]]:
@@ -82,7 +71,7 @@ def _changed(spec: Model, options: Mapping[str, Any], registry: Registry) -> Mod
             raise OptionError(f"{name}={value}: the model has one {name}, which cannot differ by stage")
         del waiting[name]
         if name in PARTS:
-            value = _merged(getattr(spec, name), _named(name, value), name, registry)
+            value = _merged(getattr(spec, name), as_ref(value, name), name, registry)
         spec = dataclasses.replace(spec, **{name: value})
     while waiting:
         depths: dict[str, int] = {}
@@ -98,8 +87,7 @@ def _changed(spec: Model, options: Mapping[str, Any], registry: Registry) -> Mod
 def _spread(spec: Model, name: str, value: Any, registry: Registry) -> Model:
     """``spec`` with one option in every part that takes it."""
     by_stage = isinstance(value, PerStage)
-    if by_stage:
-        value.at(name, 0, len(spec.stages))
+    at_stage(value, name, 0, len(spec.stages))  # are there as many values as stages?
 
     def attempt(defaults: bool) -> tuple[Model, set[int | None]]:
         reached: set[int | None] = set()
@@ -107,10 +95,12 @@ def _spread(spec: Model, name: str, value: Any, registry: Registry) -> Model:
         @functools.cache
         def change(kind: str, ref: Ref, stage: int | None, by_default: bool = False) -> Ref:
             part = parts.find(registry, kind, ref)
-            inner = {
-                k: change(k, v, stage, _is_default(part, k, v, registry)) if isinstance(v, Ref) else v
-                for k, v in ref.options.items()
-            }
+            inner = dict(ref.options)
+            for slot, held in ref.options.items():
+                if isinstance(held, Ref):
+                    default = part.default(slot, registry)
+                    whole = isinstance(default, Ref) and parts.completed(registry, slot, default)
+                    inner[slot] = change(slot, held, stage, held == whole)
             ref = Ref(ref.name, Options(inner))
             # What is the model's to give may differ by stage all the same: a layer then has its own, for all within it.
             spreads = name not in NOT_SPREAD or (by_stage and kind == "block")
@@ -126,10 +116,15 @@ def _spread(spec: Model, name: str, value: Any, registry: Registry) -> Model:
     if not reached:
         changed, reached = attempt(defaults=True)
     if not reached:
-        known = known_options(spec, registry)
+        known: dict[str, dict[str, None]] = {}
+        for kind, ref, _ in _walk(spec):
+            part = parts.find(registry, kind, ref)
+            for option in part.options:
+                if option not in NOT_SPREAD:
+                    known.setdefault(option, {})[str(part)] = None
         if by_stage and name in known:
             raise OptionError(f"{name}={value}: only layers differ by stage, and {name!r} is of {listed(known[name])}")
-        details = "; ".join(f"{option} ({', '.join(names)})" for option, names in known.items())
+        details = "; ".join(f"{option} ({', '.join(names)})" for option, names in sorted(known.items()))
         raise OptionError(
             f"No part of {spec.name} takes {name!r}.{did_you_mean(name, {*known, *SETTINGS})}"
             f" The model takes: {listed(SETTINGS)}. Its parts take: {details}."
@@ -139,12 +134,6 @@ def _spread(spec: Model, name: str, value: Any, registry: Registry) -> Model:
         if deaf:
             raise OptionError(f"{name}={value}: no layer of stage {deaf[0] + 1} of {spec.name} takes {name!r}")
     return changed
-
-
-def _is_default(part: parts.Part, slot: str, value: Ref, registry: Registry) -> bool:
-    """Whether a slot holds what it holds by default, as that stands."""
-    default = part.default(slot, registry)
-    return isinstance(default, Ref) and value == parts.completed(registry, slot, default)
 
 
 def _with_option(part: parts.Part, ref: Ref, name: str, value: Any, registry: Registry) -> Ref:
@@ -163,12 +152,3 @@ def _merged(old: Any, new: Ref, kind: str, registry: Registry) -> Ref:
     for name, value in new.options.items():
         old = _with_option(part, old, name, part.value(name, value), registry)
     return old
-
-
-def _named(kind: str, value: Any) -> Ref:
-    if not isinstance(value, (str, Ref)):
-        raise OptionError(f"{kind}={value!r}: expected the name of a {kind} or a ref()")
-    try:
-        return as_ref(value)
-    except SpecError as error:
-        raise OptionError(f"{kind}={value!r}: {error}") from None

@@ -35,10 +35,7 @@ _HARMLESS = {
 class Deferred(TorchFunctionMode):
     """Within this context weights have no storage, and their fills are kept for :meth:`finish`.
 
-    Whoever reads a weight before that gets it with storage, filled as it would have been.
-
-    Args:
-        device: where the storage is to be.
+    Whoever reads a weight before that gets it with storage on ``device``, filled as it would have been.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -72,17 +69,11 @@ class Deferred(TorchFunctionMode):
         return func(*args, **kwargs)
 
     def finish(self, model: nn.Module, init: Callable[[nn.Module], Fills]) -> None:
-        """Give every weight of ``model`` storage, and fill it once.
+        """Give every weight of ``model``, which was constructed within this context, storage, and fill it once.
 
-        Args:
-            model: what was constructed within this context.
-            init: gives a fill for each tensor that it starts. It counts for those that torch's own layers have filled;
-                others keep what their part says.
+        ``init`` says how tensors start that torch's own layers have filled; others keep what their part says.
         """
-        tensors = {
-            id(t): t for m in model.modules() for t in (*m._parameters.values(), *m._buffers.values()) if t is not None
-        }
-        waiting = [tensor for tensor in tensors.values() if tensor.is_meta]
+        waiting = [tensor for tensor in (*model.parameters(), *model.buffers()) if tensor.is_meta]
         for tensor in waiting:
             self._store(tensor)
         chosen = {id(tensor): fill for tensor, fill in init(model)}

@@ -1,9 +1,10 @@
-"""Weights files, on disk or at a URL."""
+"""State dicts in files, on disk or at a URL."""
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -11,6 +12,28 @@ from urllib.parse import urlparse
 import torch
 
 from convzoo.errors import WeightsError
+
+
+def state_dict(source: str | Path | Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """The tensors by name that a mapping, a file or the file at a URL holds, maybe in a wrapper.
+
+    Raises:
+        WeightsError: there are none, or it cannot be found, fetched or read.
+    """
+    found = source if isinstance(source, Mapping) else read(source)
+    name = "the mapping" if isinstance(source, Mapping) else str(source)
+    for wrapper in ("state_dict", "model"):
+        if isinstance(found, Mapping) and isinstance(found.get(wrapper), Mapping):
+            found = found[wrapper]
+    items = found.items() if isinstance(found, Mapping) else ()
+    state = {str(key).removeprefix("module."): value for key, value in items if isinstance(value, torch.Tensor)}
+    if not state:
+        raise WeightsError(
+            f"{name} holds no tensors by name; expected a state dict, maybe under 'state_dict' or 'model'"
+        )
+    if empty := [key for key, value in state.items() if value.is_meta]:
+        raise WeightsError(f"{len(empty)} tensors of {name}, {empty[0]} among them, are on the meta device: no values")
+    return state
 
 
 def read(source: str | Path) -> Any:

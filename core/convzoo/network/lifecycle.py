@@ -38,11 +38,7 @@ class Deployable(Protocol):
     """A layer with another form for inference."""
 
     def deploy(self) -> nn.Module:
-        """A new layer with the same outputs in eval mode; the old one stays as it is.
-
-        Raises:
-            LifecycleError: the layer is not there yet; the message says when it will be.
-        """
+        """A new layer with the same outputs in eval mode; LifecycleError, which says until when, if it is too early."""
 
 
 def set_progress(model: nn.Module, progress: float) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from convzoo.errors import OptionError, require_int
+from convzoo.network.checkpointing import contexts
 from convzoo.network.features import FeatureInfo, take_indices
 from convzoo.spec.model import DATASETS, Model
 
@@ -155,13 +155,12 @@ class ConvNet(nn.Module):
         if not (self.grad_checkpointing and self.training and torch.is_grad_enabled()):
             return stage(x)
         for layer in stage.children():
-            x = checkpoint(layer, x, use_reentrant=False, context_fn=functools.partial(_contexts, layer))
+            x = checkpoint(layer, x, use_reentrant=False, context_fn=functools.partial(contexts, layer))
         return x
 
     def _default_cfg(self) -> dict[str, Any]:
-        spec = self.spec
+        spec, size = self.spec, self.spec.input_size
         first = next((name for name, m in self.named_modules() if isinstance(m, nn.Conv2d)), None)
-        size = spec.input_size
         side = -(-size // self.feature_info[-1]["reduction"])
         return {
             "architecture": spec.name,
@@ -174,24 +173,3 @@ class ConvNet(nn.Module):
             "first_conv": first,
             "classifier": f"head.{self.head.classifier_name}",
         }
-
-
-def _contexts(
-    layer: nn.Module,
-) -> tuple[contextlib.AbstractContextManager[None], contextlib.AbstractContextManager[None]]:
-    return contextlib.nullcontext(), _statistics_kept(layer)
-
-
-@contextlib.contextmanager
-def _statistics_kept(layer: nn.Module) -> Iterator[None]:
-    """Norms that track statistics normalise as before and save what they saved before, but take no step."""
-    tracking = [m for m in layer.modules() if getattr(m, "track_running_stats", False)]
-    before = [(m, m.momentum, m.num_batches_tracked.clone()) for m in tracking]  # type: ignore[operator]
-    for module in tracking:
-        module.momentum = 0.0  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        for module, momentum, batches in before:
-            module.momentum = momentum
-            module.num_batches_tracked.copy_(batches)  # type: ignore[operator]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,9 +11,9 @@ import torch
 
 from convzoo.errors import WeightsError, first_of
 from convzoo.network.backbone import FeatureNet
-from convzoo.network.files import read
+from convzoo.network.files import state_dict
+from convzoo.network.keys import mapped, network_of
 from convzoo.network.model import ConvNet
-from convzoo.spec.model import Model
 
 COUNTER = "num_batches_tracked"
 """Batch norm's own count, which nothing computes with and older files lack."""
@@ -52,57 +50,6 @@ class LoadReport:
         return "; ".join(lines)
 
 
-def key_map(model: ConvNet | FeatureNet) -> dict[str, str]:
-    """From the keys of the model's state dict to those that timm and torchvision use for it.
-
-    Raises:
-        WeightsError: the model declares no key map, or it sends two keys to one.
-    """
-    network = _network(model)
-    return _mapped(network.spec, network.state_dict())
-
-
-def _mapped(spec: Model, keys: Iterable[str]) -> dict[str, str]:
-    if not spec.keys:
-        raise WeightsError(f"{spec.name} has no key map to another library's names")
-    rules = [(re.compile(pattern), _replacement(replacement)) for pattern, replacement in spec.keys]
-    mapped: dict[str, str] = {}
-    for key in keys:
-        name = key
-        for pattern, replacement in rules:
-            name = pattern.sub(replacement, name)
-        mapped[key] = name
-    if len(set(mapped.values())) < len(mapped):
-        twice = sorted(name for name, count in Counter(mapped.values()).items() if count > 1)
-        raise WeightsError(f"the key map of {spec.name} sends two keys to each of {twice[:8]}")
-    return mapped
-
-
-def _replacement(text: str) -> str | Callable[[re.Match[str]], str]:
-    """A replacement for ``re.sub``; ``{1}`` is the first group, and ``{1+2}`` the number in it plus 2."""
-    if not re.search(r"\{\d", text):
-        return text
-
-    def replace(match: re.Match[str]) -> str:
-        def group(found: re.Match[str]) -> str:
-            value = match[int(found[1])]
-            return str(int(value) + int(found[2])) if found[2] else value
-
-        return re.sub(r"\{(\d+)(?:\+(\d+))?\}", group, match.expand(text))
-
-    return replace
-
-
-def reference_state_dict(model: ConvNet | FeatureNet) -> dict[str, torch.Tensor]:
-    """The model's state dict under the keys of timm and torchvision.
-
-    Raises:
-        WeightsError: the model declares no key map.
-    """
-    names = key_map(model)
-    return {names[key]: tensor for key, tensor in _network(model).state_dict().items()}
-
-
 def load_weights(
     model: ConvNet | FeatureNet,
     source: str | Path | Mapping[str, Any],
@@ -127,21 +74,21 @@ def load_weights(
     Raises:
         WeightsError: there is no such file, it holds no state dict, or it does not fit; the model is unchanged then.
     """
-    network = _network(model)
-    found = _unwrapped(source if isinstance(source, Mapping) else read(source), source)
+    network = network_of(model)
+    found = state_dict(source)
     wanted = network.state_dict()
     # Of a network that was cut, the rest may be in the state dict too; nothing else may.
     whole = [*wanted, *(model.left_out if isinstance(model, FeatureNet) else ())]
     dialects = {"its own": {key: key for key in whole}}
     if network.spec.keys:
-        dialects["reference"] = _mapped(network.spec, whole)
+        dialects["reference"] = mapped(network.spec, whole)
     dialect, names = max(dialects.items(), key=lambda item: sum(name in found for name in item[1].values()))
 
     kept: set[str] = set()
     if not classifier or isinstance(model, FeatureNet):
         name = model.classifier if isinstance(model, FeatureNet) else network.get_classifier(name_only=True)
         kept = {f"{name}.{part}" for part in ("weight", "bias")}
-        names |= _mapped(network.spec, kept) if dialect == "reference" else {key: key for key in kept}
+        names |= mapped(network.spec, kept) if dialect == "reference" else {key: key for key in kept}
     report = LoadReport(dialect, unexpected=sorted(set(found) - set(names.values())))
     chosen: dict[str, torch.Tensor] = {}
     for key, tensor in wanted.items():
@@ -161,23 +108,3 @@ def load_weights(
     meta = any(tensor.is_meta for tensor in wanted.values())
     network.load_state_dict(chosen, strict=False, assign=meta)
     return report
-
-
-def _network(model: ConvNet | FeatureNet) -> ConvNet:
-    return model.body if isinstance(model, FeatureNet) else model
-
-
-def _unwrapped(found: Any, source: object) -> dict[str, torch.Tensor]:
-    name = "the mapping" if isinstance(source, Mapping) else str(source)
-    for wrapper in ("state_dict", "model"):
-        if isinstance(found, Mapping) and isinstance(found.get(wrapper), Mapping):
-            found = found[wrapper]
-    items = found.items() if isinstance(found, Mapping) else ()
-    state = {str(key).removeprefix("module."): value for key, value in items if isinstance(value, torch.Tensor)}
-    if not state:
-        raise WeightsError(
-            f"{name} holds no tensors by name; expected a state dict, maybe under 'state_dict' or 'model'"
-        )
-    if empty := [key for key, value in state.items() if value.is_meta]:
-        raise WeightsError(f"{len(empty)} tensors of {name}, {empty[0]} among them, are on the meta device: no values")
-    return state

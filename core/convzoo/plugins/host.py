@@ -4,19 +4,14 @@ The core's own parts come first, then first-party plugins, then others, each gro
 that is taken is skipped. Entry points of the group ``convzoo`` are loaded one by one, each under its own ``try``. So a
 broken plugin costs its own parts and nothing else: everything it contributed is rolled back, and one warning names it,
 its version and the cure. pluggy's own loader does neither.
-
-Environment: ``CONVZOO_PLUGINS`` is an allow-list of entry-point or distribution names, separated by commas (empty
-means none); ``CONVZOO_DISABLE`` a deny-list; ``CONVZOO_STRICT=1`` makes a broken plugin raise.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import sys
 import threading
 import time
-import types
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -28,6 +23,7 @@ import pluggy
 from convzoo.errors import PluginError, PluginWarning
 from convzoo.plugins import hook
 from convzoo.plugins.catalogue import first_party, normalized
+from convzoo.plugins.environment import allowed, check_core_version, core_version, strict
 from convzoo.plugins.registry import Owner, Registry
 from convzoo.spec.contributions import Component, Pattern
 from convzoo.spec.model import Model
@@ -78,11 +74,7 @@ class Plugins:
         Raises:
             PluginError: its name is malformed or taken, it has no valid hook, or what it contributes cannot be added.
         """
-        if not NAME.fullmatch(owner.name):
-            raise PluginError(f"plugin {owner.name!r}: {NAME_RULE}")
-        first = "convzoo" if owner.name == BUILTIN.name else f"convzoo-{normalized(owner.name)}"
-        if first in first_party() and first != normalized(owner.distribution):
-            raise PluginError(f"{owner.name!r} is what the plugin of {first} is called; choose another name")
+        self.check_name(owner)
         if self._manager.has_plugin(owner.name):
             holder = next(r.owner for r in self.records.values() if r.owner.name == owner.name and r.status == "ok")
             out = f"CONVZOO_DISABLE={owner.distribution} or {holder.distribution} leaves one of them out"
@@ -102,6 +94,14 @@ class Plugins:
         finally:
             self._inbox.clear()
 
+    def check_name(self, owner: Owner) -> None:
+        """Raise PluginError if a plugin's name is malformed, or that of another first-party one."""
+        if not NAME.fullmatch(owner.name):
+            raise PluginError(f"plugin {owner.name!r}: {NAME_RULE}")
+        first = "convzoo" if owner.name == BUILTIN.name else f"convzoo-{normalized(owner.name)}"
+        if first in first_party() and first != normalized(owner.distribution):
+            raise PluginError(f"{owner.name!r} is what the plugin of {first} is called; choose another name")
+
     def _record(self, record: Record) -> None:
         """Keep a record by name; a second plugin of a name must not hide the first one's."""
         name = record.owner.name
@@ -109,9 +109,9 @@ class Plugins:
 
     def remove(self, name: str) -> None:
         """Take out a plugin and all that it contributed."""
-        record = self.records.pop(name)
-        self.registry.remove(record.owner)
-        self._manager.unregister(name=name)
+        self.registry.add(self.records.pop(name).owner, ())
+        if self._manager.has_plugin(name):
+            self._manager.unregister(name=name)
 
     def register(self, contributions: Sequence[Component | Model | Pattern], name: str) -> None:
         """Add ``contributions`` as an unpackaged plugin, in place of what that one had contributed before.
@@ -123,17 +123,9 @@ class Plugins:
         before = self.records.get(name)
         if before is not None and before.owner != owner:
             raise PluginError(f"{before.owner} has that name; register under another: register(..., plugin='mine')")
-        previous = self._manager.get_plugin(name)
-        if before:
-            self.remove(name)
-        try:
-            self.add(types.SimpleNamespace(convzoo_contribute=hook.hookimpl(lambda: contributions)), owner)
-        except Exception:
-            if before:
-                self.add(previous, owner)
-                self._record(before)
-            raise
-        self._record(Record(owner, "ok"))
+        self.check_name(owner)
+        self.registry.add(owner, contributions)
+        self.records[name] = Record(owner, "ok")
 
     def discover(self) -> None:
         """Add the builtin parts and every installed plugin that the environment allows."""
@@ -142,7 +134,8 @@ class Plugins:
         self._record(Record(core, "ok"))
         entry_points = importlib.metadata.entry_points(group=GROUP)
         self._entry_points = Counter(entry_point.name for entry_point in entry_points)
-        for entry_point in sorted(entry_points, key=lambda e: (not _first_party(e), e.name, e.value)):
+        named = [(normalized(e.dist.name) if e.dist else "", e) for e in entry_points]
+        for _, entry_point in sorted(named, key=lambda n: (n[0] not in first_party(), n[1].name, n[1].value)):
             self._try(entry_point)
 
     def handle(self, owner: Owner) -> str:
@@ -152,13 +145,13 @@ class Plugins:
     def _try(self, entry_point: importlib.metadata.EntryPoint) -> None:
         dist = entry_point.dist
         owner = Owner(entry_point.name, dist.name if dist else "unknown", dist.version if dist else "?")
-        if not _allowed(owner):
+        if not allowed(owner.name, owner.distribution):
             self._record(Record(owner, "disabled", "left out by the environment"))
             return
         failure: BaseException | None = None
         start, had_torch = time.perf_counter(), "torch" in sys.modules
         try:
-            _check_core_version(dist)
+            check_core_version(dist)
             self.add(entry_point.load(), owner)
         except (Exception, SystemExit) as error:
             failure = error
@@ -170,39 +163,9 @@ class Plugins:
                 f"{owner} is broken and was skipped: {reason}. Mend, update or uninstall it"
                 f" (pip install -U {owner.distribution}), or set CONVZOO_DISABLE={self.handle(owner)} to silence this."
             )
-            if os.environ.get("CONVZOO_STRICT") == "1":
+            if strict():
                 raise PluginError(message) from failure
             warnings.warn(message, PluginWarning, stacklevel=2)
-
-
-def _first_party(entry_point: importlib.metadata.EntryPoint) -> bool:
-    return entry_point.dist is not None and normalized(entry_point.dist.name) in first_party()
-
-
-def _allowed(owner: Owner) -> bool:
-    names = _names(f"{owner.name},{owner.distribution}")
-    allow = os.environ.get("CONVZOO_PLUGINS")
-    return (allow is None or bool(names & _names(allow))) and not names & _names(os.environ.get("CONVZOO_DISABLE", ""))
-
-
-def _names(text: str) -> set[str]:
-    return {normalized(name.strip()) for name in text.split(",") if name.strip()}
-
-
-def core_version() -> str:
-    """Version of the installed core distribution."""
-    return importlib.metadata.version("convzoo")
-
-
-def _check_core_version(dist: importlib.metadata.Distribution | None) -> None:
-    from packaging.requirements import Requirement
-
-    for text in (dist.requires if dist else None) or ():
-        requirement = Requirement(text)
-        # Requirements with a marker (of an extra, of another Python) are pip's to judge.
-        asked = requirement.specifier if normalized(requirement.name) == "convzoo" and not requirement.marker else None
-        if asked is not None and not asked.contains(core_version(), prereleases=True):
-            raise PluginError(f"it was built for convzoo {asked}, and this is convzoo {core_version()}")
 
 
 _found: list[Plugins] = []

@@ -45,12 +45,14 @@ class Registry:
         self._patterns: list[tuple[Pattern, Owner]] = []
 
     def add(self, owner: Owner, items: Iterable[Any]) -> None:
-        """Add all of ``items``, or, if any of them cannot be added, none.
+        """Add all of ``items`` in place of what ``owner`` had, or, if any of them cannot be added, change nothing.
 
         Raises:
             PluginError: an item is not a Component, Model or Pattern, or its name is malformed or taken.
         """
-        components, models, patterns = dict(self._components), dict(self._models), list(self._patterns)
+        components = {key: each for key, each in self._components.items() if each[1] != owner}
+        models = {name: entry for name, entry in self._models.items() if entry.owner != owner}
+        patterns = [each for each in self._patterns if each[1] != owner]
         for item in items:
             if isinstance(item, Component):
                 key = item.kind, item.name
@@ -59,7 +61,8 @@ class Registry:
                 components[key] = item, owner
             elif isinstance(item, Model):
                 for name, overrides in ((item.name, NO_OPTIONS), *((a.name, a.options) for a in item.aliases)):
-                    taken = models.get(name) or self._by_pattern(name)
+                    made = self._by_pattern(name)
+                    taken = models.get(name) or (made if made and made.owner != owner else None)
                     _claim(owner, "model", name, name, taken.owner if taken else None)
                     models[name] = Named(item, overrides, owner)
             elif isinstance(item, Pattern):
@@ -67,12 +70,6 @@ class Registry:
             else:
                 raise PluginError(f"contributed {item!r}, which is neither a Component nor a Model nor a Pattern")
         self._components, self._models, self._patterns = components, models, patterns
-
-    def remove(self, owner: Owner) -> None:
-        """Take out everything that ``owner`` contributed."""
-        self._components = {key: value for key, value in self._components.items() if value[1] != owner}
-        self._models = {name: entry for name, entry in self._models.items() if entry.owner != owner}
-        self._patterns = [each for each in self._patterns if each[1] != owner]
 
     def components(self, kind: str | None = None) -> list[tuple[Component, Owner]]:
         """Every component, or every one of a kind; by kind, in the order of the table of kinds, and name."""
@@ -143,9 +140,8 @@ def _claim(owner: Owner, what: str, name: str, label: str, holder: Owner | None)
         # A plugin of the session, and one of the zoo's own, is not kept out for the sake of another.
         fixed = normalized(holder.distribution) in {"none", *first_party()}
         cure = "" if fixed else f", or keep that plugin out: CONVZOO_DISABLE={holder.distribution}"
-        raise PluginError(
-            f"{what} {name!r} is taken by {holder}, which comes before {owner}; choose another name{cure}"
-        )
+        taken = f"{what} {name!r} is taken by {holder}, which comes before {owner}"
+        raise PluginError(f"{taken}; choose another name{cure}")
     first = catalogue().get(label)
     if first and normalized(owner.distribution) not in {first, *first_party()}:
         raise PluginError(f"{what} {name!r} is a name of {first}, installed or not; choose another name")

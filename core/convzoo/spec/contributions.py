@@ -55,11 +55,7 @@ class Component:
         return self.example if isinstance(self.example, tuple) else (as_options(self.example),)
 
     def load(self) -> Callable[..., Any]:
-        """Import the code.
-
-        Raises:
-            Exception: whatever importing its module raises; AttributeError if that has no such attribute.
-        """
+        """The code, imported; whatever importing it raises passes, and AttributeError if its module lacks it."""
         if not isinstance(self.target, str):
             return self.target
         module, _, attribute = self.target.partition(":")

@@ -53,80 +53,47 @@ class Kind:
 SHARED = ("norm", "act")
 """Kinds that the model offers to every part. A part may be given its own, which then hold within it."""
 
+WITHIN = ("position", *SHARED)
+"""What is offered to the parts of a layer."""
 GEOMETRY = ("stride", "groups", "dilation")
 NEUTRAL = 1
 """The stride, the number of groups and the dilation that every part honours."""
 
+_STEM = (
+    "module, with `out_channels` and `reduction` (its total stride); `forward_intermediates(x) -> (out, [level])` and"
+    " `feature_info` if it has a level before its pool"
+)
+_HEAD = (
+    "module, with `classifier_name`, the name of its last layer; `forward(x, pre_logits=False)`, and"
+    " `reset(num_classes, global_pool=None)`"
+)
+_NORM = (
+    "module that keeps the shape; where it is none of torch's norms, it may give its very input, and then no activation"
+    " near it works in place"
+)
+_ACT = "module that keeps the shape; if it works in place, it has an `inplace`, which the builder may set to False"
+_INIT = (
+    "iterable of `(tensor, fill)`: how tensors start that torch's own layers, norms among them, have at torch's default"
+)
+_CONV = "module: the spatial convolution of a block, with its norm and activation"
+_SHORTCUT = "module that maps a block's input onto its output's shape"
+_LAYER = ("first_dilation", "drop_path_rate", *WITHIN)
+# To a shortcut that looks at single pixels a dilation means nothing, so it need not be honoured.
+_PATH = ("dilation", "first_dilation", *WITHIN)
+_IN, _BOTH = ("in_channels",), ("in_channels", "out_channels")
+
 KINDS = {
     kind.name: kind
     for kind in (
-        Kind(
-            "stem",
-            "module, with `out_channels` and `reduction` (its total stride);"
-            " `forward_intermediates(x) -> (out, [level])` and `feature_info` if it has a level before its pool",
-            arguments=("in_channels",),
-            offered=SHARED,
-            sizes=("out_channels", "reduction"),
-            shape="image",
-            of_model=True,
-        ),
-        Kind(
-            "block",
-            "module, with `out_channels`",
-            arguments=("in_channels",),
-            honoured=("stride", "dilation"),
-            offered=("first_dilation", "drop_path_rate", "position", *SHARED),
-            sizes=("out_channels",),
-            shape="strided",
-        ),
-        Kind("attention", "module that keeps the shape", arguments=("channels",), offered=("position", *SHARED)),
-        Kind(
-            "conv",
-            "module: the spatial convolution of a block, with its norm and activation",
-            arguments=("in_channels", "out_channels"),
-            honoured=GEOMETRY,
-            offered=("position", *SHARED),
-            shape="strided",
-        ),
-        Kind(
-            "shortcut",
-            "module that maps a block's input onto its output's shape",
-            arguments=("in_channels", "out_channels"),
-            honoured=("stride",),
-            # To a shortcut that looks at single pixels a dilation means nothing, so it need not be honoured.
-            offered=("dilation", "first_dilation", "position", *SHARED),
-            shape="strided",
-        ),
-        Kind(
-            "head",
-            "module, with `classifier_name`, the name of its last layer; `forward(x, pre_logits=False)`, and"
-            " `reset(num_classes, global_pool=None)`",
-            arguments=("in_channels", "num_classes"),
-            offered=SHARED,
-            shape="classes",
-            of_model=True,
-        ),
-        Kind(
-            "norm",
-            "module that keeps the shape; where it is none of torch's norms, it may give its very input, and then no"
-            " activation near it works in place",
-            arguments=("channels",),
-            of_model=True,
-        ),
-        Kind(
-            "act",
-            "module that keeps the shape; if it works in place, it has an attribute `inplace`, which the builder may"
-            " set to False",
-            of_model=True,
-        ),
-        Kind(
-            "init",
-            "iterable of `(tensor, fill)`: how tensors start that torch's own layers, norms among them, have at torch's"
-            " default",
-            arguments=("model",),
-            shape=None,
-            of_model=True,
-        ),
+        Kind("stem", _STEM, _IN, (), SHARED, ("out_channels", "reduction"), "image", of_model=True),
+        Kind("block", "module, with `out_channels`", _IN, ("stride", "dilation"), _LAYER, ("out_channels",), "strided"),
+        Kind("attention", "module that keeps the shape", ("channels",), (), WITHIN),
+        Kind("conv", _CONV, _BOTH, GEOMETRY, WITHIN, shape="strided"),
+        Kind("shortcut", _SHORTCUT, _BOTH, ("stride",), _PATH, shape="strided"),
+        Kind("head", _HEAD, ("in_channels", "num_classes"), (), SHARED, shape="classes", of_model=True),
+        Kind("norm", _NORM, ("channels",), of_model=True),
+        Kind("act", _ACT, of_model=True),
+        Kind("init", _INIT, ("model",), shape=None, of_model=True),
     )
 }
 """The kinds that the builder knows, in the order in which they are listed."""
@@ -137,7 +104,7 @@ NOT_SPREAD = (*SHARED, "dilation")
 
 def kind_of(name: str) -> Kind:
     """The kind of this name; for one that a plugin has invented, a slot whose parts are called as its blocks like."""
-    return KINDS.get(name) or Kind(name, "module", honoured=GEOMETRY, offered=("position", *SHARED))
+    return KINDS.get(name) or Kind(name, "module", honoured=GEOMETRY, offered=WITHIN)
 
 
 def given(kind: Kind) -> set[str]:

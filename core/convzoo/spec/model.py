@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from convzoo.errors import SpecError, require_int, require_rate
+from convzoo.spec.json import plain, unplain
 from convzoo.spec.kinds import KINDS
-from convzoo.spec.refs import NAME, NAME_RULE, NO_OPTIONS, Options, PerStage, Ref, as_options, as_ref
+from convzoo.spec.refs import NAME, NAME_RULE, NO_OPTIONS, Options, Ref, as_options, as_ref
 
 PARTS = tuple(kind.name for kind in KINDS.values() if kind.of_model)
 """Fields of a model that hold parts; each is named after its kind."""
@@ -39,13 +41,7 @@ class Stage:
 
     def runs(self) -> list[tuple[int, Ref]]:
         """``(count, layer)`` for each run of equal neighbours."""
-        runs: list[tuple[int, Ref]] = []
-        for layer in self.layers:
-            if runs and runs[-1][1] == layer:
-                runs[-1] = (runs[-1][0] + 1, layer)
-            else:
-                runs.append((1, layer))
-        return runs
+        return [(len(list(run)), layer) for layer, run in itertools.groupby(self.layers)]
 
 
 @dataclass(frozen=True)
@@ -92,8 +88,7 @@ class Model:
             into the reference's. In a replacement ``{1}`` is the first group, and ``{1+1}`` the number in it plus 1.
         aliases: further names. A :class:`Ref` also overrides options, for a name under which
             another library builds the same network with other defaults.
-        params, macs: exact counts, pinned; MACs are multiply-accumulates of convolutions and linear layers
-            on one image at ``input_size``.
+        params, macs: exact counts, pinned; MACs are of convolutions and linear layers, for one image of ``input_size``.
     """
 
     name: str
@@ -130,20 +125,17 @@ class Model:
         object.__setattr__(self, "aliases", tuple(as_ref(alias) for alias in self.aliases))
         if not all(isinstance(reference, Reference) for reference in self.references):
             raise SpecError(f"{self.name}: references are Reference, got {self.references!r}")
-        for field in ("params", "macs"):
-            if getattr(self, field) is not None:
-                require_int(field, getattr(self, field), at_least=0)
         try:
             object.__setattr__(self, "keys", tuple((str(a), str(b)) for a, b in self.keys))
         except ValueError as error:
             raise SpecError(f"keys are pairs (pattern, replacement), got {self.keys!r}") from error
         if not self.stages or not all(isinstance(stage, Stage) for stage in self.stages):
             raise SpecError(f"{self.name}: stages must be one or more Stage, got {self.stages!r}")
-        require_int("num_classes", self.num_classes, at_least=0)
-        require_int("in_chans", self.in_chans, at_least=1)
-        require_int("input_size", self.input_size, at_least=1)
-        if self.output_stride is not None:
-            require_int("output_stride", self.output_stride, at_least=1)
+        for field, least in {"num_classes": 0, "in_chans": 1, "input_size": 1}.items():
+            require_int(field, getattr(self, field), at_least=least)
+        for field, least in {"output_stride": 1, "params": 0, "macs": 0}.items():
+            if getattr(self, field) is not None:
+                require_int(field, getattr(self, field), at_least=least)
         require_rate("drop_path_rate", self.drop_path_rate)
         if not isinstance(self.dataset, str) or self.dataset not in DATASETS:
             raise SpecError(f"dataset={self.dataset!r}: known are {', '.join(DATASETS)}")
@@ -173,7 +165,7 @@ class Model:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts, lists, strings and numbers, ready for JSON; :meth:`from_dict` reads them back."""
-        return {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
+        return {field.name: plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Model:
@@ -187,7 +179,7 @@ class Model:
         fields = {field.name for field in dataclasses.fields(cls)}
         if unknown := set(data) - fields:
             raise SpecError(f"a model has no field {sorted(unknown)}; the fields are {sorted(fields)}")
-        values = {key: _unplain(value) for key, value in data.items()}
+        values = {key: unplain(value) for key, value in data.items()}
         try:
             values["stages"] = tuple(Stage(**stage) for stage in values["stages"])
             values["references"] = tuple(Reference(**item) for item in values.get("references", ()))
@@ -201,32 +193,3 @@ DATASETS = {
     "cifar10": {"mean": (0.4914, 0.4822, 0.4465), "std": (0.2470, 0.2435, 0.2616), "crop_pct": 1.0},
 }
 """Mean and deviation of the input, in [0, 1], and the share of it that evaluation crops."""
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Ref):
-        return {"ref": value.name, **{k: _plain(v) for k, v in value.options.items()}}
-    if isinstance(value, PerStage):
-        return {"per_stage": [_plain(v) for v in value.values]}
-    if isinstance(value, Options):
-        return {k: _plain(v) for k, v in value.items()}
-    if isinstance(value, (Stage, Reference)):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if value is None or isinstance(value, (str, int, float, bool)):
-        return value
-    raise SpecError(f"{value!r} cannot be written down as JSON; specs hold names, numbers, lists and Refs")
-
-
-def _unplain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        items = {k: _unplain(v) for k, v in value.items()}
-        if "ref" in items:
-            return Ref(items.pop("ref"), Options(items))
-        if items.keys() == {"per_stage"}:
-            return PerStage(items["per_stage"])
-        return items
-    if isinstance(value, (list, tuple)):
-        return tuple(_unplain(item) for item in value)
-    return value

@@ -62,11 +62,7 @@ def frozen(value: Any) -> Any:
 
 
 def as_options(value: Any) -> Options:
-    """``value`` as :class:`Options`.
-
-    Raises:
-        SpecError: it is no mapping.
-    """
+    """``value`` as :class:`Options`; SpecError if it is no mapping."""
     if not isinstance(value, Mapping):
         raise SpecError(f"options are a mapping of names to values, got {value!r}")
     return value if isinstance(value, Options) else Options(value)
@@ -112,11 +108,7 @@ class Ref:
 
 
 def ref(name: str, /, **options: Any) -> Ref:
-    """A :class:`Ref`: a component's ``name`` and its options, as in ``ref("se", reduction=8)``.
-
-    Raises:
-        SpecError: ``name`` cannot be a name, or an option is called like a mark of JSON.
-    """
+    """A :class:`Ref`: ``ref("se", reduction=8)``; SpecError if ``name`` cannot be one."""
     return Ref(name, Options(options))
 
 
@@ -130,16 +122,6 @@ class PerStage:
         object.__setattr__(self, "values", frozen(self.values))
         if any(isinstance(value, PerStage) for value in self.values):
             raise SpecError("per_stage() cannot stand inside of per_stage()")
-
-    def at(self, name: str, stage: int, stages: int) -> Any:
-        """The value for ``stage`` of ``stages``, counted from 0.
-
-        Raises:
-            OptionError: there are more or fewer values than stages; the message names the option ``name``.
-        """
-        if len(self.values) != stages:
-            raise OptionError(f"{name}={self}: there are {stages} stages, and {len(self.values)} values for them")
-        return self.values[stage]
 
     def __str__(self) -> str:
         return _text(self)
@@ -164,23 +146,28 @@ def at_stage(value: Any, name: str, stage: int, stages: int) -> Any:
         OptionError: there are more or fewer values than stages.
     """
     if isinstance(value, PerStage):
-        value = value.at(name, stage, stages)
+        if len(value.values) != stages:
+            raise OptionError(f"{name}={value}: there are {stages} stages, and {len(value.values)} values for them")
+        value = value.values[stage]
     if not isinstance(value, Ref):
         return value
     return Ref(value.name, Options({key: at_stage(each, key, stage, stages) for key, each in value.options.items()}))
 
 
-def as_ref(value: str | Ref) -> Ref:
+def as_ref(value: str | Ref, option: str = "") -> Ref:
     """``value`` as a :class:`Ref`; a string is a name, or ``name(option=value)``.
 
     Raises:
-        SpecError: it is neither, or cannot be read.
+        OptionError: it is neither, or cannot be read; the message names the option that it is the value of.
     """
     if isinstance(value, Ref):
         return value
-    if isinstance(value, str):
-        return Ref.parse(value)
-    raise SpecError(f"expected a component's name or a ref(), got {value!r}")
+    try:
+        if isinstance(value, str):
+            return Ref.parse(value)
+        raise SpecError(f"expected a component's name or a ref(), got {value!r}")
+    except SpecError as error:
+        raise OptionError(f"{option}={value!r}: {error}" if option else str(error)) from None
 
 
 def parse_value(text: str) -> Any:

@@ -19,8 +19,9 @@ from convzoo.api import create_model
 from convzoo.errors import ConvzooError, OptionError, listed
 from convzoo.network.backbone import FeatureNet
 from convzoo.network.counting import Counts, count
+from convzoo.network.keys import key_map, reference_state_dict
 from convzoo.network.model import ConvNet
-from convzoo.network.weights import key_map, load_weights, reference_state_dict
+from convzoo.network.weights import load_weights
 from convzoo.plugins.host import registry
 from convzoo.spec.model import Reference
 from convzoo.spec.refs import Options

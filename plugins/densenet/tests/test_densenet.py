@@ -13,7 +13,7 @@ from torch.nn import functional as F
 import convzoo
 from convzoo import OptionError, part, ref
 from convzoo.layers import DropPath
-from convzoo.network.weights import key_map
+from convzoo.network.keys import key_map
 from convzoo.testing.numerics import jitter_norms
 from convzoo_densenet.layers import DenseLayer, Transition
 

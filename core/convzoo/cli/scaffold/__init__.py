@@ -18,7 +18,7 @@ from string import Template
 
 from convzoo.errors import OptionError, listed
 from convzoo.plugins.catalogue import catalogue, first_party, normalized
-from convzoo.plugins.host import core_version
+from convzoo.plugins.environment import core_version
 
 NAME = re.compile(r"[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*")
 LONGEST = 32

@@ -13,7 +13,7 @@ from torch import nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from convzoo.building.parts import Factory
+from convzoo.building.factory import Factory
 from convzoo.layers import out_of_place
 from convzoo.spec.refs import Ref
 from convzoo.testing.kit.probe import Case, Probe, changed, close, difference, evaluated, state_of, step

@@ -143,7 +143,7 @@ def deploys_by_the_rules(probe: Probe) -> None:
 @promise("init")
 def starts_tensors_of_the_model(probe: Probe) -> None:
     """It gives pairs (tensor, fill) of the model's own tensors, and every fill leaves finite values."""
-    from convzoo.building.parts import Factory
+    from convzoo.building.factory import Factory
 
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(8, 4))
     own = {id(tensor) for tensor in model.state_dict(keep_vars=True).values()}

@@ -13,8 +13,8 @@ import torch
 from convzoo.api import build
 from convzoo.errors import WeightsError
 from convzoo.network.counting import count
+from convzoo.network.keys import key_map
 from convzoo.network.model import ConvNet
-from convzoo.network.weights import key_map
 from convzoo.plugins.registry import Owner
 from convzoo.spec.model import Model, Stage
 from convzoo.testing.kit.promises import CheckFailed, NotApplicable, promise

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from convzoo.building import parts
+from convzoo.building.factory import Factory
 from convzoo.errors import OptionError, PluginError
 from convzoo.plugins.registry import Owner, Registry
 from convzoo.spec.contributions import Component
@@ -114,14 +115,14 @@ class Probe:
         """
         slots = dict(offers or {})
         values: dict[str, Any] = {
-            kind: slots.pop(kind, None) or parts.Factory(self.registry, kind, Ref(name), {})
+            kind: slots.pop(kind, None) or Factory(self.registry, kind, Ref(name), {})
             for kind, name in SHARED_PARTS.items()
         }
         values |= {"stride": stride, "dilation": dilation, "groups": groups, "position": position}
         values |= {"first_dilation": first_dilation or dilation, "drop_path_rate": drop_path_rate}
         whole = parts.completed(self.registry, self.kind, ref or self.ref).with_options(**slots)
         kind = self.part.kind
-        factory = parts.Factory(self.registry, self.kind, whole, {name: values[name] for name in kind.offered})
+        factory = Factory(self.registry, self.kind, whole, {name: values[name] for name in kind.offered})
         arguments = (WIDTHS.get((self.kind, name), CHANNELS) for name in kind.arguments)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)

@@ -12,7 +12,7 @@ from unittest import mock
 import torch
 from torch import nn
 
-from convzoo.building.parts import PartByName
+from convzoo.building.factory import PartByName
 from convzoo.errors import OptionError
 from convzoo.spec.kinds import SHARED, kind_of
 from convzoo.spec.refs import Ref

@@ -1,0 +1,97 @@
+"""Calling a component with just what its signature declares.
+
+A constructor takes only what it uses. The builder therefore never passes an option that a signature does not name;
+what a signature cannot honour is refused with an error, never dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from convzoo.building.parts import completed, find
+from convzoo.errors import OptionError
+from convzoo.layers import out_of_place
+from convzoo.plugins.host import registry as the_registry
+from convzoo.plugins.registry import Registry
+from convzoo.spec.kinds import NEUTRAL, SHARED
+from convzoo.spec.refs import Ref
+
+_TORCHS_NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm, nn.GroupNorm, nn.InstanceNorm2d, nn.LayerNorm, nn.LocalResponseNorm)
+"""Norms whose output is never their input."""
+
+
+class Factory:
+    """A component with checked options and what the builder offers, to be called by whoever holds the slot."""
+
+    def __init__(self, registry: Registry, kind: str, ref: Ref, offered: Mapping[str, Any]) -> None:
+        self.part = find(registry, kind, ref)
+        self.ref = ref
+        self.may_give_its_input = False
+        # A slot's own parts get what holds for the whole layer; its geometry comes from the block that calls it.
+        inner = {name: offered[name] for name in (*SHARED, "position") if name in offered}
+        self._options: dict[str, Any] = {}
+        # Its own norm and act come first, since they are what its other slots then get.
+        for name in sorted(ref.options, key=lambda name: name not in SHARED):
+            value = ref.options[name]
+            self._options[name] = Factory(registry, name, value, inner) if isinstance(value, Ref) else value
+            if name in SHARED:
+                inner[name] = self._options[name]
+        self._offered = {name: value for name, value in offered.items() if self.part.declares(name)}
+        self._norm = inner.get("norm")
+
+    def __call__(self, *args: Any, **keywords: Any) -> Any:
+        part, honoured = self.part, self.part.kind.honoured
+        taken = dict(self._offered)
+        for name, value in keywords.items():
+            if name in self._options:
+                if name in honoured and value not in (NEUTRAL, self._options[name]):
+                    raise OptionError(
+                        f"{name}={self._options[name]!r} of {part} contradicts the block, which needs {name}={value!r}"
+                    )
+            elif part.declares(name):
+                taken[name] = value
+            elif name in honoured and value != NEUTRAL:
+                raise OptionError(f"{part} has no {name!r} and is needed here with {name}={value!r}")
+        taken.update(self._options)
+        try:
+            part.signature.bind(*args, **taken)
+        except TypeError as error:
+            raise OptionError(f"{part} of {part.owner}: {error}") from None
+        try:
+            made = part.target(*args, **taken)
+        except OptionError as error:
+            raise OptionError(f"{error}, in {part.component.kind} {self.ref}") from None
+        if part.kind.shape is None:
+            return made
+        if not isinstance(made, nn.Module):
+            raise OptionError(f"{part} of {part.owner} gave {type(made).__name__}, not an nn.Module")
+        if part.component.kind == "norm":
+            self.may_give_its_input |= type(made) not in _TORCHS_NORMS
+        elif getattr(self._norm, "may_give_its_input", False):
+            # An activation in place would overwrite what shortcuts and later layers still read.
+            out_of_place(made)
+        return made
+
+    def __repr__(self) -> str:
+        return f"<{self.part.component.kind} {self.ref}>"
+
+
+@dataclass(frozen=True)
+class PartByName:
+    """A component that is looked up when it is called; see :func:`convzoo.part`."""
+
+    kind: str
+    ref: Ref
+
+    def __call__(self, *args: Any, **keywords: Any) -> Any:
+        registry = the_registry()
+        return Factory(registry, self.kind, completed(registry, self.kind, self.ref), {})(*args, **keywords)
+
+    def __repr__(self) -> str:
+        return str(self.ref)
+
+    __name__ = property(__repr__)

@@ -1,0 +1,75 @@
+"""The names that other libraries have for a model's weights."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+import torch
+
+from convzoo.errors import WeightsError
+from convzoo.network.backbone import FeatureNet
+from convzoo.network.model import ConvNet
+from convzoo.spec.model import Model
+
+
+def key_map(model: ConvNet | FeatureNet) -> dict[str, str]:
+    """From the keys of the model's state dict to those that timm and torchvision use for it.
+
+    Raises:
+        WeightsError: the model declares no key map, or it sends two keys to one.
+    """
+    network = network_of(model)
+    return mapped(network.spec, network.state_dict())
+
+
+def mapped(spec: Model, keys: Iterable[str]) -> dict[str, str]:
+    """``keys`` of the state dict of ``spec``'s model, and what each becomes.
+
+    Raises:
+        WeightsError: the spec declares no key map, or it sends two keys to one.
+    """
+    if not spec.keys:
+        raise WeightsError(f"{spec.name} has no key map to another library's names")
+    rules = [(re.compile(pattern), _replacement(replacement)) for pattern, replacement in spec.keys]
+    mapped: dict[str, str] = {}
+    for key in keys:
+        name = key
+        for pattern, replacement in rules:
+            name = pattern.sub(replacement, name)
+        mapped[key] = name
+    if len(set(mapped.values())) < len(mapped):
+        twice = sorted(name for name, count in Counter(mapped.values()).items() if count > 1)
+        raise WeightsError(f"the key map of {spec.name} sends two keys to each of {twice[:8]}")
+    return mapped
+
+
+def _replacement(text: str) -> str | Callable[[re.Match[str]], str]:
+    """A replacement for ``re.sub``; ``{1}`` is the first group, and ``{1+2}`` the number in it plus 2."""
+    if not re.search(r"\{\d", text):
+        return text
+
+    def replace(match: re.Match[str]) -> str:
+        def group(found: re.Match[str]) -> str:
+            value = match[int(found[1])]
+            return str(int(value) + int(found[2])) if found[2] else value
+
+        return re.sub(r"\{(\d+)(?:\+(\d+))?\}", group, match.expand(text))
+
+    return replace
+
+
+def reference_state_dict(model: ConvNet | FeatureNet) -> dict[str, torch.Tensor]:
+    """The model's state dict under the keys of timm and torchvision.
+
+    Raises:
+        WeightsError: the model declares no key map.
+    """
+    names = key_map(model)
+    return {names[key]: tensor for key, tensor in network_of(model).state_dict().items()}
+
+
+def network_of(model: ConvNet | FeatureNet) -> ConvNet:
+    """The model itself, be it cut down to its feature levels."""
+    return model.body if isinstance(model, FeatureNet) else model
