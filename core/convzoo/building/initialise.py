@@ -27,7 +27,6 @@ _FILLS = {
 _HARMLESS = {
     *("dim", "ndimension", "size", "numel", "stride", "is_contiguous", "shape", "ndim", "dtype", "layout", "__len__"),
     *("requires_grad", "requires_grad_", "grad", "grad_fn", "is_leaf", "is_floating_point", "is_complex"),
-    "_set_grad_enabled",
 }
 """What may be asked of a tensor without caring for its values, or giving others a way to them."""
 
@@ -48,6 +47,8 @@ class Deferred(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if func is torch._C._set_grad_enabled:  # half of all calls
+            return func(*args, **kwargs)
         if func is torch.empty and args[:1] != (0,):  # which torch's lazy layers begin with
             return func(*args, **({"device": "meta"} | {k: v for k, v in kwargs.items() if v is not None}))
         name = getattr(func, "__name__", "")
@@ -102,7 +103,7 @@ class Deferred(TorchFunctionMode):
         """Give a tensor storage; it stays the same object, for all who hold it."""
         if self._device.type == "meta":
             return
-        stored = torch.empty_like(tensor, device=self._device)
+        stored = torch.empty_strided(tensor.size(), tensor.stride(), dtype=tensor.dtype, device=self._device)
         if isinstance(tensor, nn.Parameter):
             stored = nn.Parameter(stored, tensor.requires_grad)
         # What torch.utils.swap_tensors ends in; before, that refuses tensors with weak references, such as an LSTM's.
