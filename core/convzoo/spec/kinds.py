@@ -15,7 +15,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Position:
-    """Where a layer stands: its stage, its place in it, its place in the network, and the number of layers; from 0."""
+    """Where a layer stands: ``stage`` and ``layer`` in it, ``index`` in the network of ``total`` layers; all from 0."""
 
     stage: int
     layer: int
