@@ -13,7 +13,13 @@ from convzoo.spec.model import Model
 from convzoo.spec.refs import Ref, ref
 
 COMPONENTS = (
-    Component("stem", "conv", "convzoo.resnet.stems:conv_stem", "one strided convolution, then a pool"),
+    Component(
+        "stem",
+        "conv",
+        "convzoo.resnet.stems:conv_stem",
+        "one strided convolution, then a pool",
+        example=({}, {"pool": "max_ceil"}),
+    ),
     Component("stem", "deep", "convzoo.resnet.stems:deep_stem", "three 3x3 convolutions, then a pool"),
     Component("stem", "cifar", "convzoo.resnet.stems:cifar_stem", "one convolution of stride 1, no pool"),
     Component("block", "basic", "convzoo.resnet.blocks:Basic", "two 3x3 convolutions"),
@@ -22,7 +28,11 @@ COMPONENTS = (
     Component("conv", "plain", "convzoo.layers:ConvNormAct", "convolution, norm, activation"),
     Component("shortcut", "conv", "convzoo.resnet.shortcuts:conv_shortcut", "strided convolution (option B)"),
     Component(
-        "shortcut", "avg", "convzoo.resnet.shortcuts:avg_shortcut", "average pool, then 1x1 convolution (ResNet-D)"
+        "shortcut",
+        "avg",
+        "convzoo.resnet.shortcuts:avg_shortcut",
+        "average pool, then 1x1 convolution (ResNet-D)",
+        example=({}, {"pool_dilated": False}),
     ),
     Component(
         "shortcut", "zero_pad", "convzoo.resnet.shortcuts:ZeroPadShortcut", "subsampling, zero channels (option A)"

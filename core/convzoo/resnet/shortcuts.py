@@ -36,18 +36,30 @@ def conv_shortcut(
 
 
 def avg_shortcut(
-    in_channels: int, out_channels: int, *, stride: int = 1, dilation: int = 1, norm: Maker = nn.BatchNorm2d
+    in_channels: int,
+    out_channels: int,
+    *,
+    stride: int = 1,
+    dilation: int = 1,
+    pool_dilated: bool = True,
+    norm: Maker = nn.BatchNorm2d,
 ) -> nn.Module:
     """Average pooling, then a 1x1 convolution and a norm: ResNet-D of He et al., CVPR 2019, section 4.1.
 
-    The pool's window is its stride; incomplete windows at the border average what they have. In a dilated stage a 2x2
-    pool of stride 1, zero-padded to the right and below, takes its place.
+    The pool's window is its stride; incomplete windows at the border average what they have.
+
+    Args:
+        in_channels, out_channels, stride: of the path.
+        dilation: of the stage.
+        pool_dilated: whether there is a pool in a stage whose stride has become a dilation: 2x2, stride 1, zero-padded
+            to the right and below. timm has one, GluonCV has none.
+        norm: called with ``out_channels``.
     """
     pool: nn.Module = nn.Identity()
-    if dilation > 1:
-        pool = nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.AvgPool2d(2, 1))
-    elif stride > 1:
+    if stride > 1:
         pool = nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False)
+    elif dilation > 1 and pool_dilated:
+        pool = nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.AvgPool2d(2, 1))
     return nn.Sequential(pool, conv2d(in_channels, out_channels, 1), norm(out_channels))
 
 

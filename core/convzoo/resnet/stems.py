@@ -9,6 +9,9 @@ from torch import nn
 
 from convzoo.layers import Maker, conv2d, require_positive
 
+Pool = Literal["max", "max_ceil", "conv", "none"]
+"""What may end a stem, see :class:`Stem`."""
+
 
 class Stem(nn.Module):
     """Convolutions, a norm, an activation and a pool; the feature level of the stem stands before the pool.
@@ -20,8 +23,10 @@ class Stem(nn.Module):
         out_channels: its channels.
         stride: its total stride.
         norm, act: callables that make them.
-        pool: ``"max"`` is a 3x3 max pool of stride 2; ``"conv"`` a 3x3 convolution of stride 2 with norm and
-            activation (Bello et al., Revisiting ResNets, NeurIPS 2021, appendix B); ``"none"`` nothing.
+        pool: ``"max"`` is a 3x3 max pool of stride 2, padded by 1; ``"max_ceil"`` the same without padding, its size
+            rounded up (``ceil_mode``), as in networks of Caffe, so that every window lies one pixel further to the
+            right and below; ``"conv"`` a 3x3 convolution of stride 2 with norm and activation (Bello et al.,
+            Revisiting ResNets, NeurIPS 2021, appendix B); ``"none"`` nothing.
     """
 
     def __init__(
@@ -32,7 +37,7 @@ class Stem(nn.Module):
         stride: int,
         norm: Maker,
         act: Maker,
-        pool: Literal["max", "conv", "none"],
+        pool: Pool,
     ) -> None:
         super().__init__()
         self.out_channels = out_channels
@@ -44,6 +49,8 @@ class Stem(nn.Module):
         self.pool: nn.Module = nn.Identity()
         if pool == "max":
             self.pool = nn.MaxPool2d(3, 2, padding=1)
+        elif pool == "max_ceil":
+            self.pool = nn.MaxPool2d(3, 2, ceil_mode=True)
         elif pool == "conv":
             self.pool = nn.Sequential(conv2d(out_channels, out_channels, 3, stride=2), norm(out_channels), act())
 
@@ -61,7 +68,7 @@ def conv_stem(
     *,
     width: int = 64,
     kernel_size: int = 7,
-    pool: Literal["max", "conv", "none"] = "max",
+    pool: Pool = "max",
     norm: Maker = nn.BatchNorm2d,
     act: Maker = nn.ReLU,
 ) -> Stem:
@@ -86,7 +93,7 @@ def deep_stem(
     *,
     width: int = 32,
     tiered: bool = False,
-    pool: Literal["max", "conv", "none"] = "max",
+    pool: Pool = "max",
     norm: Maker = nn.BatchNorm2d,
     act: Maker = nn.ReLU,
 ) -> Stem:

@@ -94,15 +94,16 @@ def declares_shapes(probe: Probe) -> None:
 
 @promise(*STRIDED)
 def honours_strides(probe: Probe) -> None:
-    """It honours a stride or refuses it, and never ignores it."""
-    for stride, ref in itertools.product((2, 3), probe.refs):
+    """It honours a stride or refuses it, and never ignores it, dilated or not."""
+    for (stride, dilation), ref in itertools.product(((2, 1), (3, 1), (2, 2)), probe.refs):
         try:
-            module = probe.make(ref=ref, stride=stride)
+            module = probe.make(ref=ref, stride=stride, dilation=dilation)
         except OptionError:
             continue
         channels = _channels(probe, module)
+        where = f" with stride {stride}" + (f" and dilation {dilation}" if dilation > 1 else "")
         for size in ((12, 6), (13, 9)):
-            _require_shape(probe, module, size, channels, stride, f" with stride {stride}")
+            _require_shape(probe, module, size, channels, stride, where)
 
 
 @promise("conv")
