@@ -54,14 +54,19 @@ def test_activation_reaches_attention() -> None:
     assert any(".se." in name for name in _rates(timm.create_model("seresnet18", act_layer="silu"), "ReLU"))
 
 
-def test_dilated_split_attention_networks_keep_the_pool_of_each_stages_first_layer() -> None:
-    ours = convzoo.create_model("resnest26d", output_stride=8, device="meta")
-    pools = [name for name, m in ours.named_modules() if isinstance(m, nn.AvgPool2d) and "pool_after" in name]
-    assert [name[:10] for name in pools] == ["stages.1.0", "stages.2.0", "stages.3.0"]
-    theirs = timm.create_model("resnest26d", output_stride=8)
-    assert [name for name, m in theirs.named_modules() if isinstance(m, nn.AvgPool2d) and "avd" in name] == [
-        "layer2.0.avd_last"
-    ]
+@pytest.mark.parametrize("output_stride", [16, 8])
+def test_dilated_split_attention_networks_pool_as_the_authors_or_by_timms_names_as_timm(output_stride: int) -> None:
+    """That they equal the authors' code under the authors' names is tested in plugins/resnest."""
+    stages = {16: ["stages.3.0."], 8: ["stages.2.0.", "stages.3.0."]}[output_stride]
+    for name, place in (("resnest50", "branch.conv2.pool_after"), ("resnest50d", "shortcut")):
+        model = convzoo.create_model(name, output_stride=output_stride, device="meta")
+        pools = [name for name, m in model.named_modules() if isinstance(m, nn.AvgPool2d) and m.stride == 1]
+        assert [name[:11] for name in pools] == stages
+        assert all(place in name for name in pools)
+    ours, theirs = pair("resnest14d", output_stride=output_stride)
+    for size in ((64, 64), (97, 50)):
+        images = torch.randn(1, 3, *size)
+        assert torch.equal(ours(images), theirs(images))
 
 
 def test_overriding_one_option_keeps_the_others() -> None:

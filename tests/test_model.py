@@ -68,7 +68,7 @@ def test_dropout_stands_before_the_classifier() -> None:
         pytest.param("skresnet18", 16, marks=pytest.mark.large),
         *(
             pytest.param(name, stride, marks=pytest.mark.large)
-            for name in ("resnext50_32x4d", "seresnet18")
+            for name in ("resnext50_32x4d", "seresnet18", "resnest50d", "resnest50d_4s2x40d")
             for stride in (8, 16)
         ),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -136,21 +137,104 @@ def test_without_average_pool_the_convolution_takes_the_stride() -> None:
 
 
 def test_average_pool_stands_in_the_first_layer_of_a_stage_but_not_of_the_first_stage() -> None:
-    def pools(stage: int, layer: int, avd: bool = True) -> bool:
-        module = SplitAttention(16, 16, avd=avd, position=Position(stage, layer, 0, 8))
+    def pools(stage: int, layer: int, avd: bool = True, **options: bool) -> bool:
+        module = SplitAttention(16, 16, avd=avd, position=Position(stage, layer, 0, 8), **options)
         return isinstance(module.pool_after, nn.AvgPool2d)
 
     assert [pools(1, 0), pools(3, 0)] == [True, True]
-    assert [pools(0, 0), pools(1, 1), pools(1, 0, avd=False)] == [False, False, False]
+    assert not any([pools(0, 0), pools(1, 1), pools(1, 0, avd=False), pools(1, 0, avd_dilated=False)])
 
 
-def test_dilated_stages_keep_their_pool_at_stride_1() -> None:
-    found = [
-        [(m.kernel_size, m.stride) for m in [layer.branch.conv2.pool_after] if isinstance(m, nn.AvgPool2d)]
-        for stage in layers("resnest26d", output_stride=8)
-        for layer in stage
-    ]
-    assert found == [[], [], [(3, 2)], [], [(3, 1)], [], [(3, 1)], []]
+class TheirSplitAttention(nn.Module):
+    """Split attention under the names of the authors' PyTorch code."""
+
+    def __init__(self, width: int, radix: int, cardinality: int, dilation: int) -> None:
+        super().__init__()
+        self.radix, self.cardinality = radix, cardinality
+        wide, hidden = radix * width, max(radix * width // 4, 32)
+        groups = radix * cardinality
+        self.conv = nn.Conv2d(width, wide, 3, padding=dilation, dilation=dilation, groups=groups, bias=False)
+        self.bn0, self.bn1 = nn.BatchNorm2d(wide), nn.BatchNorm2d(hidden)
+        self.fc1 = nn.Conv2d(width, hidden, 1, groups=cardinality)
+        self.fc2 = nn.Conv2d(hidden, wide, 1, groups=cardinality)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        slabs = self.bn0(self.conv(x)).relu().unflatten(1, (self.radix, -1))
+        logits = self.fc2(self.bn1(self.fc1(slabs.sum(1).mean((2, 3), keepdim=True))).relu())
+        logits = logits.view(len(x), self.cardinality, self.radix, -1).transpose(1, 2)
+        weights = logits.softmax(1) if self.radix > 1 else logits.sigmoid()
+        return (slabs * weights.reshape(len(x), self.radix, -1, 1, 1)).sum(1)
+
+
+class TheirBlock(nn.Module):
+    """A bottleneck of theirs. As the ``first`` of a stage it pools, strided or not; its shortcut pools if strided."""
+
+    def __init__(self, before: int, planes: int, stride: int, dilation: int, first: bool, **split: Any) -> None:
+        super().__init__()
+        width = planes * split["base_width"] // 64 * split["cardinality"]
+        self.conv1, self.bn1 = nn.Conv2d(before, width, 1, bias=False), nn.BatchNorm2d(width)
+        self.conv2 = TheirSplitAttention(width, split["radix"], split["cardinality"], dilation)
+        self.conv3, self.bn3 = nn.Conv2d(width, 4 * planes, 1, bias=False), nn.BatchNorm2d(4 * planes)
+        pool = nn.AvgPool2d(3, stride, padding=1) if first else nn.Identity()
+        self.pools = (pool, nn.Identity()) if split["avd_first"] else (nn.Identity(), pool)
+        self.downsample = nn.Identity()
+        if stride > 1 or before != 4 * planes:
+            average = nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False)
+            project = nn.Conv2d(before, 4 * planes, 1, bias=False)
+            self.downsample = nn.Sequential(average, project, nn.BatchNorm2d(4 * planes))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.pools[0](self.bn1(self.conv1(x)).relu())
+        y = self.pools[1](self.conv2(y))
+        return (self.bn3(self.conv3(y)) + self.downsample(x)).relu()
+
+
+class TheirNetwork(nn.Module):
+    """The network of their PyTorch code (resnest/torch/models/resnet.py, commit 1dfb3e8), dilated as theirs is."""
+
+    def __init__(self, output_stride: int, planes: Sequence[int], width: int, **split: Any) -> None:
+        super().__init__()
+        conv, norm, act = partial(nn.Conv2d, padding=1, bias=False), nn.BatchNorm2d, nn.ReLU
+        first = conv(3, width, 3, stride=2), norm(width), act(), conv(width, width, 3), norm(width), act()
+        self.conv1 = nn.Sequential(*first, conv(width, 2 * width, 3))
+        self.bn1 = norm(2 * width)
+        channels, dilation = 2 * width, 1
+        for number, plane in enumerate(planes):
+            stride, previous = 2 if number else 1, dilation
+            if 2 ** (number + 2) > output_stride:
+                stride, dilation = 1, 2 * dilation
+            layers = [TheirBlock(channels, plane, stride, previous, number > 0, **split)]
+            layers.append(TheirBlock(4 * plane, plane, 1, dilation, False, **split))
+            self.add_module(f"layer{number + 1}", nn.Sequential(*layers))
+            channels = 4 * plane
+        self.fc = nn.Linear(channels, 1000)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = F.max_pool2d(self.bn1(self.conv1(x)).relu(), 3, 2, 1)
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return self.fc(x.mean((2, 3)))
+
+
+@pytest.mark.parametrize("output_stride", [32, 16, 8])
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("resnest50", {"radix": 2, "cardinality": 1, "base_width": 64, "avd_first": False}),
+        ("resnest50_fast_4s2x40d", {"radix": 4, "cardinality": 2, "base_width": 40, "avd_first": True}),
+    ],
+)
+def test_dilated_networks_equal_the_authors(name: str, split: dict[str, Any], output_stride: int) -> None:
+    torch.manual_seed(0)
+    planes = (32, 32, 32, 64)
+    theirs = TheirNetwork(output_stride, planes, width=32, **split).double().eval()
+    jitter_norms(theirs)
+    spec = convzoo.model_info(name).spec
+    two = [convzoo.Stage(stage.layers[:2], stage.stride) for stage in spec.stages]
+    options = {"output_stride": output_stride, "planes": convzoo.per_stage(*planes), "dtype": torch.float64}
+    ours = convzoo.create_model(spec.derived(stages=two), weights=theirs.state_dict(), **options).eval()
+    for size in ((64, 64), (65, 78), (33, 50)):
+        x = torch.randn(1, 3, *size, dtype=torch.float64)
+        assert torch.allclose(ours(x), theirs(x), rtol=0, atol=1e-12 * theirs(x).abs().max().item()), size
 
 
 def test_dilated_stages_dilate_their_split_attention() -> None:
@@ -220,10 +304,17 @@ def test_split_attention_goes_into_the_slot_of_another_block() -> None:
 def test_timms_names_stand_for_the_same_network_with_timms_options(alias: str, name: str) -> None:
     info = convzoo.model_info(alias)
     assert info.spec.name == name
-    ours = info.spec.stages[0].layers[0].options
-    theirs = convzoo.create_model(alias, device="meta").spec.stages[0].layers[0].options
-    assert (theirs["zero_init_last"], theirs["conv"].options["divisor"]) == (True, 8)
-    assert ("zero_init_last" in ours, "divisor" in ours["conv"].options) == (False, False)
+    ours, theirs = (convzoo.create_model(n, device="meta").spec.stages[0].layers[0].options for n in (name, alias))
+    conv, shortcut = theirs["conv"].options, theirs["shortcut"].options
+    assert (theirs["zero_init_last"], conv["divisor"], conv["avd_dilated"], shortcut["pool_dilated"]) == (
+        True,
+        8,
+        False,
+        True,
+    )
+    assert not {"zero_init_last"} & ours.keys()
+    assert not {"divisor", "avd_dilated"} & ours["conv"].options.keys()
+    assert ours["shortcut"].options["pool_dilated"] is False
 
 
 @pytest.mark.parametrize(

@@ -30,14 +30,18 @@ SPLIT_ATTENTION_KEYS = (
     *KEYS,
 )
 
-TIMM = {"zero_init_last": True, "divisor": 8}
-"""What timm does differently: the last norm of a branch starts at 0, hidden widths are rounded to multiples of 8."""
+TIMM = {"zero_init_last": True, "divisor": 8, "avd_dilated": False, "pool_dilated": True}
+"""What timm does differently: the last norm of a branch starts at 0, hidden widths are rounded to multiples of 8, and
+in dilated stages it is the shortcut that has a pool, and not the branch."""
+
+SHORTCUT = ref("avg", pool_dilated=False)
+"""Without a pool in dilated stages, as in the authors' code."""
 
 
 def bottleneck(*, radix: int = 2, avd_first: bool = False, **options: Any) -> Ref:
     """A bottleneck with split attention, which pools before its convolution if ``avd_first``, else after it."""
     conv = ref("split_attention", radix=radix, avd=True, avd_first=avd_first)
-    return BOTTLENECK.with_options(conv=conv, shortcut=ref("avg"), **options)
+    return BOTTLENECK.with_options(conv=conv, shortcut=SHORTCUT, **options)
 
 
 def resnest(name: str, *, layer: Ref, timm: str | None = None, **fields: Any) -> Model:
@@ -56,12 +60,13 @@ def fast(name: str, *, radix: int, cardinality: int, base_width: int, **fields: 
 
 def timms_own(name: str, **fields: Any) -> Model:
     """A network that only timm has, and so with what timm does differently."""
-    conv = ref("split_attention", radix=2, avd=True, divisor=TIMM["divisor"])
-    layer = BOTTLENECK.with_options(conv=conv, shortcut=ref("avg"), zero_init_last=TIMM["zero_init_last"])
+    conv = ref("split_attention", radix=2, avd=True, avd_dilated=TIMM["avd_dilated"], divisor=TIMM["divisor"])
+    shortcut = ref("avg", pool_dilated=TIMM["pool_dilated"])
+    layer = BOTTLENECK.with_options(conv=conv, shortcut=shortcut, zero_init_last=TIMM["zero_init_last"])
     return resnest(name, layer=layer, references=(Reference("timm", name),), **fields)
 
 
-basic = partial(resnest, layer=ref("split_attention_basic", shortcut=ref("avg")))
+basic = partial(resnest, layer=ref("split_attention_basic", shortcut=SHORTCUT))
 small = partial(resnest, layer=bottleneck())
 large = partial(resnest, layer=bottleneck(), stem=ref("deep", width=64))
 

@@ -21,9 +21,10 @@ class SplitAttention(nn.Module):
         reduction: the hidden width is ``in_channels * radix / reduction``.
         divisor: which is rounded to a multiple of it; 1, the authors' rule, rounds down.
         min_width: and never less than this.
-        avd: a 3x3 average pool takes the stride instead of the convolution; the first layer of every stage
-            but the first has one, also where dilation has replaced its stride.
+        avd: a 3x3 average pool takes the stride instead of the convolution.
         avd_first: the pool stands before the convolution instead of after it.
+        avd_dilated: the first layer of every stage but the first keeps the pool where dilation has replaced its stride,
+            as in the authors' PyTorch code (``is_first``); False leaves it out, as timm does.
         activate: False leaves out the activation after the convolutions.
         position: where the layer stands.
         norm, act: callables that make them.
@@ -46,6 +47,7 @@ class SplitAttention(nn.Module):
         min_width: int = 32,
         avd: bool = False,
         avd_first: bool = False,
+        avd_dilated: bool = True,
         activate: bool = True,
         position: Position | None = None,
         norm: Maker = nn.BatchNorm2d,
@@ -58,7 +60,7 @@ class SplitAttention(nn.Module):
         self.radix, self.cardinality, self.out_channels = radix, groups, out_channels
         pool: nn.Module = nn.Identity()
         first_of_stage = position is not None and position.stage > 0 and position.layer == 0
-        if avd and (stride > 1 or first_of_stage):
+        if avd and (stride > 1 or (avd_dilated and first_of_stage)):
             pool, stride = nn.AvgPool2d(3, stride, padding=1), 1
         self.pool_before = pool if avd_first else nn.Identity()
         self.pool_after = nn.Identity() if avd_first else pool
