@@ -17,6 +17,7 @@ from convzoo import Model, OptionError, Stage, UnknownNameError, ref
 from convzoo.testing.numerics import load_images
 
 from .pairs import pair
+from .sites import whole
 
 IMAGES = load_images("random", 64)
 PAGE = Path(__file__).parent.parent / "docs" / "differences.md"
@@ -142,6 +143,16 @@ def test_squeeze_widths_follow_the_authors_except_under_timms_names() -> None:
         for name in ("seresnet18", "seresnet20")
     }
     assert widths == {"seresnet18": 8, "seresnet20": 1}
+
+
+def test_released_networks_have_the_dropout_of_their_release_or_by_timms_names_timms() -> None:
+    def rate(name: str) -> float:
+        return whole(name).head.options.get("drop_rate", 0)
+
+    rates = [rate(name) for name in ("seresnet50_v1", "seresnext50_32x4d_prototxt", "senet154_prototxt")]
+    assert rates == [0, 0, 0.2]
+    assert {rate(name) for name in convzoo.list_models("legacy_*", aliases=True)} == {0.2}
+    assert timm.create_model("legacy_seresnet50", layers=[1, 1, 1, 1]).drop_rate == 0.2
 
 
 def test_cbam_follows_its_authors() -> None:

@@ -218,6 +218,41 @@ def test_every_layer_of_a_variant_has_its_attention() -> None:
             assert all(isinstance(block.branch.attention, kinds[kind]) for block in stage)
 
 
+RELEASED = {
+    "seresnet50_v1": "legacy_seresnet50",
+    "seresnet101_v1": "legacy_seresnet101",
+    "seresnet152_v1": "legacy_seresnet152",
+    "seresnext50_32x4d_prototxt": "legacy_seresnext50_32x4d",
+    "seresnext101_32x4d_prototxt": "legacy_seresnext101_32x4d",
+    "senet154_prototxt": "legacy_senet154",
+}
+
+
+@pytest.mark.parametrize(("name", "legacy"), RELEASED.items())
+def test_released_networks_pool_as_caffe_does_and_are_what_timm_calls_legacy(name: str, legacy: str) -> None:
+    spec = convzoo.model_info(legacy).spec
+    assert (spec.name, spec.reference("timm").name) == (name, legacy)
+    assert spec.stem.options["pool"] == "max_ceil"
+
+
+@pytest.mark.parametrize("name", ["seresnet50_v1", "seresnext50_32x4d_prototxt"])
+def test_released_networks_equal_timms_and_with_a_padded_pool_they_do_not(name: str) -> None:
+    """Of one layer a stage; the conformance kit compares the whole ones."""
+    timm = pytest.importorskip("timm")
+    torch.manual_seed(0)
+    theirs = timm.create_model(RELEASED[name], layers=[1, 1, 1, 1]).double().eval()
+    jitter_norms(theirs)
+    spec = convzoo.model_info(name).spec
+    spec = spec.derived(stages=[convzoo.Stage(stage.layers[:1], stage.stride) for stage in spec.stages])
+    options = {"weights": theirs.state_dict(), "dtype": torch.float64}
+    released, padded = (convzoo.create_model(spec, pool=pool, **options).eval() for pool in ("max_ceil", "max"))
+    for size in ((64, 64), (65, 51)):
+        x = torch.randn(1, 3, *size, dtype=torch.float64)
+        wanted = theirs(x)
+        torch.testing.assert_close(released(x), wanted, rtol=0, atol=1e-12)
+        assert (padded(x) - wanted).abs().max() > 1e-3 * wanted.abs().max()
+
+
 def test_released_se_resnets_stride_on_the_first_1x1_and_round_squeeze_widths_down() -> None:
     first = layers(convzoo.create_model("seresnet50_v1", device="meta"))[1][0]
     assert (first.branch.conv1.stride, first.branch.conv2.conv.stride) == ((2, 2), (1, 1))

@@ -137,6 +137,51 @@ def test_the_papers_networks_follow_the_rule_for_the_hidden_width(name: str, wid
         assert {path.conv.groups for layer in stage for path in layer.branch.conv2.paths} == {32}
 
 
+def released(state: dict[str, torch.Tensor], depths: list[int], x: torch.Tensor) -> torch.Tensor:
+    """The network of the authors' sknet101.prototxt, layer by layer, with the weights of ours."""
+
+    def conv(x: torch.Tensor, name: str, **options: int) -> torch.Tensor:
+        return F.conv2d(x, state[f"{name}.weight"], **options)
+
+    def norm(x: torch.Tensor, name: str) -> torch.Tensor:
+        kinds = ("running_mean", "running_var", "weight", "bias")
+        return F.batch_norm(x, *(state[f"{name}.{kind}"] for kind in kinds), eps=1e-5)
+
+    x = norm(conv(x, "stem.conv", stride=2, padding=3), "stem.norm").relu()
+    x = F.max_pool2d(x, kernel_size=3, stride=2, padding=0, ceil_mode=True)
+    for block in (f"stages.{stage}.{layer}" for stage, depth in enumerate(depths) for layer in range(depth)):
+        stride = 2 if block.endswith(".0") and not block.startswith("stages.0") else 1
+        unit = f"{block}.branch.conv2"
+        y = norm(conv(x, f"{block}.branch.conv1"), f"{block}.branch.norm1").relu()
+        paths = [
+            norm(conv(y, f"{path}.conv", stride=stride, padding=d, dilation=d, groups=32), f"{path}.norm").relu()
+            for d, path in ((1, f"{unit}.paths.0"), (2, f"{unit}.paths.1"))
+        ]
+        squeezed = norm(conv(sum(paths).mean((2, 3), keepdim=True), f"{unit}.reduce"), f"{unit}.norm").relu()
+        first, second = conv(squeezed, f"{unit}.select").unflatten(1, (2, -1)).softmax(1).unbind(1)
+        y = norm(conv(first * paths[0] + second * paths[1], f"{block}.branch.conv3"), f"{block}.branch.norm3")
+        if block.endswith(".0"):
+            x = norm(conv(x, f"{block}.shortcut.0", stride=stride), f"{block}.shortcut.1")
+        x = (x + y).relu()
+    return F.linear(x.mean((2, 3)), state["head.fc.weight"], state["head.fc.bias"])
+
+
+@pytest.mark.parametrize("name", ["sknet50_prototxt", "sknet101_prototxt"])
+def test_released_networks_equal_their_prototxt_and_with_a_padded_pool_they_do_not(name: str) -> None:
+    spec = convzoo.model_info(name).spec
+    spec = spec.derived(stages=[convzoo.Stage(stage.layers[:2], stage.stride) for stage in spec.stages])
+    torch.manual_seed(0)
+    options = {"planes": convzoo.per_stage(32, 48, 64, 80), "dtype": torch.float64}
+    ours = convzoo.create_model(spec, **options).eval()
+    jitter_norms(ours)
+    padded = convzoo.create_model(spec, pool="max", weights=ours.state_dict(), **options).eval()
+    for size in ((64, 64), (65, 51)):
+        x = torch.randn(1, 3, *size, dtype=torch.float64)
+        wanted = released(ours.state_dict(), [2, 2, 2, 2], x)
+        torch.testing.assert_close(ours(x), wanted, rtol=0, atol=1e-12)
+        assert (padded(x) - wanted).abs().max() > 1e-3 * wanted.abs().max()
+
+
 def test_released_sknet101_has_a_hidden_width_of_16_in_its_second_stage_only() -> None:
     for stage, width in zip(layers("sknet101_prototxt"), [32, 16, 32, 64], strict=True):
         assert {layer.branch.conv2.reduce.out_channels for layer in stage} == {width}

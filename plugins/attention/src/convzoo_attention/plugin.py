@@ -32,6 +32,28 @@ SE = ref("se", divisor=8)
 GROUPED_32X4 = BOTTLENECK.with_options(cardinality=32, base_width=4)
 GROUPED_32X8 = BOTTLENECK.with_options(cardinality=32, base_width=8)
 GROUPED_64X4 = BOTTLENECK.with_options(cardinality=64, base_width=4)
+SENET154 = GROUPED_64X4.with_options(reduce_first=2, shortcut=ref("conv", kernel_size=3))
+
+LEGACY_KEYS = (
+    (r"^stem\.conv\.", "layer0.conv1."),
+    (r"^stem\.norm\.", "layer0.bn1."),
+    (r"\.branch\.attention\.", ".se_module."),
+    (r"^head\.fc\.", "last_linear."),
+    *KEYS,
+)
+"""From this library's state-dict keys to those of the SE networks that timm calls legacy."""
+LEGACY_DEEP_KEYS = (
+    (r"^stem\.conv\.0\.", "layer0.conv1."),
+    (r"^stem\.conv\.1\.", "layer0.bn1."),
+    (r"^stem\.conv\.3\.", "layer0.conv2."),
+    (r"^stem\.conv\.4\.", "layer0.bn2."),
+    (r"^stem\.conv\.6\.", "layer0.conv3."),
+    (r"^stem\.norm\.", "layer0.bn3."),
+    *LEGACY_KEYS,
+)
+"""The same behind a deep stem."""
+DROP_RATE = 0.2
+"""Dropout before the classifier: SENet-154 was released with it, and all that timm calls legacy has it."""
 
 CBAM_KEYS = (
     (r"\.attention\.spatial\.conv\.", ".attention.spatial.conv.conv."),
@@ -47,6 +69,19 @@ def attentive(name: str, *, layout: Callable[..., Model], layer: Ref, attention:
     return layout(name, layer=layer.with_options(attention=attention), **fields)
 
 
+def released(name: str, *, timm: str, drop_rate: float = 0.0, **fields: Any) -> Model:
+    """A network as its authors released it for Caffe, which timm has as ``timm``, always with dropout."""
+    no_dropout = {"drop_rate": 0.0}
+    defaults: dict[str, Any] = {
+        "stem": ref("conv", pool="max_ceil"),
+        "head": ref("classifier", drop_rate=drop_rate),
+        "keys": LEGACY_KEYS,
+        "references": (Reference("timm", timm, no_dropout, no_dropout),),
+        "aliases": (ref(timm, drop_rate=DROP_RATE),) if timm != name else (),
+    }
+    return se(name, layout=imagenet, attention=ref("se"), timm=None, **{**defaults, **fields})
+
+
 def cbam_imagenet(name: str, *, timm: str | None = None, **fields: Any) -> Model:
     """A network that is timm's ``timm`` with timm's CBAM in it."""
     references = (Reference("timm", timm, {"block_args": {"attn_layer": "cbam"}}, LIKE_TIMM),) if timm else ()
@@ -55,7 +90,8 @@ def cbam_imagenet(name: str, *, timm: str | None = None, **fields: Any) -> Model
 
 se = partial(attentive, attention=SE, paper=SE_PAPER)
 se_resnet = partial(se, layout=imagenet, family="se_resnet", layer=BOTTLENECK)
-se_released = partial(se_resnet, layer=BOTTLENECK.with_options(stride_on="1x1"), attention=ref("se"), timm=None)
+se_resnet_released = partial(released, family="se_resnet", layer=BOTTLENECK.with_options(stride_on="1x1"))
+se_resnext_released = partial(released, family="se_resnext", layer=GROUPED_32X4)
 se_resnext = partial(se, layout=imagenet, family="se_resnext")
 se_cifar = partial(se, layout=cifar, attention=ref("se"))
 cifar_basic = partial(se_cifar, family="se_resnet_cifar", layer=BASIC)
@@ -89,9 +125,15 @@ MODELS = (
     se_resnet("seresnet152d", depths=DEPTHS[152], letter="d", input_size=256, params=66_841_080, macs=15_357_157_376),
     se_resnet("seresnet200d", depths=DEPTHS[200], letter="d", input_size=256, params=71_855_096, macs=19_921_084_416),
     se_resnet("seresnet269d", depths=DEPTHS[269], letter="d", input_size=256, params=113_672_760, macs=26_485_366_784),
-    se_released("seresnet50_v1", depths=DEPTHS[50], params=28_088_024, macs=3_860_488_192),
-    se_released("seresnet101_v1", depths=DEPTHS[101], params=49_326_872, macs=7_574_937_600),
-    se_released("seresnet152_v1", depths=DEPTHS[152], params=66_821_848, macs=11_288_993_792),
+    se_resnet_released(
+        "seresnet50_v1", timm="legacy_seresnet50", depths=DEPTHS[50], params=28_088_024, macs=3_860_488_192
+    ),
+    se_resnet_released(
+        "seresnet101_v1", timm="legacy_seresnet101", depths=DEPTHS[101], params=49_326_872, macs=7_574_937_600
+    ),
+    se_resnet_released(
+        "seresnet152_v1", timm="legacy_seresnet152", depths=DEPTHS[152], params=66_821_848, macs=11_288_993_792
+    ),
     se_resnext(
         "seresnext26d_32x4d", layer=GROUPED_32X4, depths=(2, 2, 2, 2), letter="d", params=16_809_512, macs=2_711_740_416
     ),
@@ -114,11 +156,45 @@ MODELS = (
         "senet154",
         layout=imagenet,
         family="senet",
-        layer=GROUPED_64X4.with_options(reduce_first=2, shortcut=ref("conv", kernel_size=3)),
+        layer=SENET154,
         depths=DEPTHS[152],
         stem=ref("deep", width=64),
         params=115_088_984,
         macs=20_688_363_520,
+    ),
+    se_resnext_released(
+        "seresnext50_32x4d_prototxt",
+        timm="legacy_seresnext50_32x4d",
+        depths=DEPTHS[50],
+        params=27_559_896,
+        macs=4_232_994_816,
+    ),
+    se_resnext_released(
+        "seresnext101_32x4d_prototxt",
+        timm="legacy_seresnext101_32x4d",
+        depths=DEPTHS[101],
+        params=48_955_416,
+        macs=7_974_739_968,
+    ),
+    released(
+        "senet154_prototxt",
+        timm="legacy_senet154",
+        family="senet",
+        layer=SENET154,
+        depths=DEPTHS[152],
+        stem=ref("deep", width=64, pool="max_ceil"),
+        drop_rate=DROP_RATE,
+        keys=LEGACY_DEEP_KEYS,
+        params=115_088_984,
+        macs=20_688_363_520,
+    ),
+    se_resnext_released(
+        "legacy_seresnext26_32x4d",
+        timm="legacy_seresnext26_32x4d",
+        depths=(2, 2, 2, 2),
+        drop_rate=DROP_RATE,
+        params=16_790_280,
+        macs=2_472_099_840,
     ),
     resnet_rs("resnetrs50", depths=DEPTHS[50], input_size=160, params=35_691_912, macs=2_278_629_376),
     resnet_rs("resnetrs101", depths=DEPTHS[101], input_size=192, params=63_618_696, macs=6_012_157_952),

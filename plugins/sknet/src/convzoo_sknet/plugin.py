@@ -53,6 +53,8 @@ def with_narrow_second_stage(model: Model) -> Model:
 
 
 sknet = partial(imagenet, family="sknet", keys=SELECTIVE_KEYS, paper=PAPER)
+released = partial(sknet, layer=GROUPED, stem=ref("conv", pool="max_ceil"), timm=None)
+"""As the authors' prototxts have it: the stem's pool is that of Caffe."""
 
 MODELS = (
     sknet("skresnet18", layer=SPLIT_BASIC, depths=(2, 2, 2, 2), params=11_958_056, macs=1_814_337_536),
@@ -69,9 +71,8 @@ MODELS = (
     ),
     sknet("sknet101", layer=GROUPED, depths=DEPTHS[101], timm=None, params=48_736_040, macs=8_448_724_992),
     sknet("sknet152", layer=GROUPED, depths=DEPTHS[152], timm=None, params=66_295_656, macs=12_434_640_896),
-    with_narrow_second_stage(
-        sknet("sknet101_prototxt", layer=GROUPED, depths=DEPTHS[101], timm=None, params=48_686_760, macs=8_448_675_840)
-    ),
+    released("sknet50_prototxt", depths=DEPTHS[50], params=27_479_784, macs=4_462_710_784),
+    with_narrow_second_stage(released("sknet101_prototxt", depths=DEPTHS[101], params=48_686_760, macs=8_448_675_840)),
 )
 
 
