@@ -51,8 +51,13 @@ def test_activation_reaches_split_attention() -> None:
 
 
 def test_activation_reaches_attention() -> None:
-    assert _rates(convzoo.create_model("seresnet18", act="silu", device="meta"), "ReLU") == []
-    assert any(".se." in name for name in _rates(timm.create_model("seresnet18", act_layer="silu"), "ReLU"))
+    for name in ("seresnet18", "cbam_resnet18"):
+        assert _rates(convzoo.create_model(name, act="silu", device="meta"), "ReLU") == []
+    for theirs in (
+        timm.create_model("seresnet18", act_layer="silu", layers=[1, 1, 1, 1]),
+        timm.create_model("resnet18", act_layer="silu", layers=[1, 1, 1, 1], block_args={"attn_layer": "cbam"}),
+    ):
+        assert any(".se." in name for name in _rates(theirs, "ReLU"))
 
 
 @pytest.mark.parametrize("output_stride", [16, 8])
@@ -107,6 +112,8 @@ def test_networks_may_have_any_number_of_stages() -> None:
     model = convzoo.build(Model("six", "own", ref("cifar", width=8), stages, num_classes=3))
     assert model(IMAGES).shape == (2, 3)
     assert [f["reduction"] for f in model.feature_info] == [1, 2, 4, 8, 16, 32, 64]
+    theirs = timm.models.ResNet(timm.models.resnet.BasicBlock, [1] * 6, channels=[8 * 2**n for n in range(6)])
+    assert [f["reduction"] for f in theirs.feature_info] == [2, 4, 8, 16, 32]
 
 
 def test_drop_path_of_a_network_of_one_layer_is_none() -> None:
@@ -120,6 +127,11 @@ def test_drop_path_of_a_network_of_one_layer_is_none() -> None:
 def test_a_classifier_without_a_pool_is_an_error() -> None:
     with pytest.raises(OptionError, match="global_pool=''"):
         convzoo.create_model("resnet10t", global_pool="")
+    theirs = timm.create_model("resnet10t", global_pool="").eval()
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        theirs(IMAGES)
+    theirs.fc = nn.Linear(2, 1000)
+    assert theirs(IMAGES).shape == (2, 512, 2, 1000)
 
 
 def test_output_stride_4_is_possible() -> None:
@@ -129,20 +141,19 @@ def test_output_stride_4_is_possible() -> None:
         timm.create_model("resnet10t", output_stride=4)
 
 
-def test_names_of_papers_start_as_papers_say_and_timms_as_timm_does() -> None:
-    gammas = {
-        name: float(convzoo.create_model(name).stages[0][0].branch.norm3.weight.detach().mean())
-        for name in ("resnest50", "resnest50d")
-    }
-    assert gammas == {"resnest50": 1.0, "resnest50d": 0.0}
+def test_split_attention_networks_start_as_the_authors_code_or_by_timms_names_as_timm() -> None:
+    """That they start as this option says is tested in test_initialisation.py."""
+    for name, zero in (("resnest50", False), ("resnest50d", True)):
+        assert whole(name).stages[0].layers[0].options.get("zero_init_last", False) is zero
+    theirs = timm.create_model("resnest50d", layers=[1, 1, 1, 1])
+    assert theirs.layer1[0].bn3.weight.unique().tolist() == [0]
 
 
 def test_squeeze_widths_follow_the_authors_except_under_timms_names() -> None:
-    widths = {
-        name: convzoo.create_model(name, device="meta").stages[0][0].branch.attention.fc1.out_channels
-        for name in ("seresnet18", "seresnet20")
-    }
-    assert widths == {"seresnet18": 8, "seresnet20": 1}
+    for name, width in (("seresnet18", 8), ("seresnet20", 1)):
+        ours = convzoo.create_model(name, device="meta")
+        assert ours.stages[0][0].branch.attention.fc1.out_channels == width
+    assert timm.create_model("seresnet18", layers=[1, 1, 1, 1]).layer1[0].se.fc1.out_channels == 8
 
 
 def test_released_networks_have_the_dropout_of_their_release_or_by_timms_names_timms() -> None:

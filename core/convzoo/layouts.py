@@ -33,7 +33,8 @@ FAN_OUT = ref("kaiming", mode="fan_out")
 FAN_OUT_ZERO_BIAS = ref("kaiming", mode="fan_out", linear_bias="zero")
 """The start that the Torch7 codes of CIFAR networks share (fb.resnet.torch)."""
 FAN_IN_ZERO_BIAS = ref("kaiming", mode="fan_in", linear_bias="zero")
-"""The start of torchvision's dense networks, and of the wide ones of their authors."""
+"""The start of torchvision's dense networks. The authors of the wide ones start convolutions and the classifier so too,
+but leave their norms' scales at what Torch7 drew, uniformly from 0 to 1."""
 
 KEYS = (
     (r"^stem\.conv\.", "conv1."),

@@ -121,7 +121,8 @@ class Bottleneck(ResidualBlock):
         base_width: channels of each group at 64 planes.
         expansion: output channels over ``planes``.
         reduce_first: what the first 1x1's width is divided by.
-        stride_on: which convolution takes the stride; ``"1x1"`` is the placement of the original paper.
+        stride_on: which convolution takes the stride; ``"1x1"``, the first, takes it in the networks that He et al.
+            released for Caffe.
         dilation, first_dilation: of the stage, and of the spatial convolution.
         conv, shortcut, attention, norm, act: callables that make the parts; ``attention`` stands after the last norm.
         drop_path_rate: of the residual branch, see :class:`~convzoo.layers.DropPath`.

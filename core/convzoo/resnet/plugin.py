@@ -68,7 +68,8 @@ def four_stages(name: str, *, layer: Ref, **fields: Any) -> Model:
 
 basic = partial(imagenet, family="resnet", layer=BASIC)
 bottleneck = partial(imagenet, family="resnet", layer=BOTTLENECK)
-first_published = partial(imagenet, family="resnet", layer=BOTTLENECK.with_options(stride_on="1x1"), timm=None)
+strided_first = partial(imagenet, family="resnet", layer=BOTTLENECK.with_options(stride_on="1x1"), timm=None)
+"""The stride where the Caffe networks of the paper's authors have it; these also have ``pool="max_ceil"``."""
 option_a = partial(cifar, family="resnet_cifar", layer=BASIC.with_options(shortcut=ref("zero_pad")))
 option_b = partial(cifar, family="resnet_cifar", layer=BASIC)
 cifar_bottleneck = partial(cifar, family="resnet_cifar", layer=BOTTLENECK)
@@ -106,10 +107,10 @@ MODELS = (
         params=25_557_032,
         macs=4_089_184_256,
     ),
-    first_published("resnet50_v1", depths=DEPTHS[50], params=25_557_032, macs=3_857_973_248),
-    first_published("resnet101_v1", depths=DEPTHS[101], params=44_549_160, macs=7_570_194_432),
-    first_published("resnet152_v1", depths=DEPTHS[152], params=60_192_808, macs=11_282_415_616),
-    first_published("resnet200_v1", depths=DEPTHS[200], params=64_673_832, macs=14_776_270_848),
+    strided_first("resnet50_v1", depths=DEPTHS[50], params=25_557_032, macs=3_857_973_248),
+    strided_first("resnet101_v1", depths=DEPTHS[101], params=44_549_160, macs=7_570_194_432),
+    strided_first("resnet152_v1", depths=DEPTHS[152], params=60_192_808, macs=11_282_415_616),
+    strided_first("resnet200_v1", depths=DEPTHS[200], params=64_673_832, macs=14_776_270_848),
     option_a("resnet20", depths=cifar_depths(20, convs_per_layer=2), params=269_722, macs=40_551_040),
     option_b("resnet20_b", depths=cifar_depths(20, convs_per_layer=2), params=272_474, macs=40_813_184),
     option_a("resnet32", depths=cifar_depths(32, convs_per_layer=2), params=464_154, macs=68_862_592),

@@ -14,7 +14,8 @@ class SqueezeExcite(nn.Module):
     Args:
         channels: of the input.
         reduction: what the channels are divided by between the two layers.
-        divisor: the width between the layers is rounded to a multiple of it; 1, the authors' rule, rounds down.
+        divisor: the width between the layers is rounded to a multiple of it; 1 rounds down. Those of the
+            networks that the authors released are whole either way.
         act: called with nothing; stands between the layers.
 
     Raises:

@@ -26,7 +26,7 @@ class ActivatedClassifier(Classifier):
 
     Args:
         in_channels, num_classes, global_pool, drop_rate: as those of
-            :class:`~convzoo.builtin.heads.Classifier`.
+            :class:`~convzoo.resnet.heads.Classifier`.
         act: called with nothing; it leaves the feature map as it is.
 
     Raises:

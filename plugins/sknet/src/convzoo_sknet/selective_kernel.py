@@ -20,7 +20,7 @@ class SelectiveKernel(nn.Module):
             stands for a 5x5 kernel.
         branches: how many there are, at least 2.
         reduction: the hidden width is ``out_channels / reduction``.
-        divisor: which is rounded to a multiple of it; 1, the authors' rule, rounds down.
+        divisor: which is rounded to a multiple of it; 1 rounds down.
         min_width: and never less than this.
         split_input: give each branch its share of the input channels instead of all; timm's, not the paper's.
         norm, act: callables that make them.
