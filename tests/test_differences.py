@@ -192,3 +192,15 @@ def test_dense_networks_take_what_others_take() -> None:
     for option in ({"drop_path_rate": 0.1}, {"output_stride": 16}, {"block_args": {"attn_layer": "se"}}):
         with pytest.raises(TypeError, match="unexpected keyword"):
             timm.create_model("densenet121", **option)
+
+
+def test_a_classifier_is_left_out_only_where_its_shape_differs() -> None:
+    mine = timm.create_model("resnet10t", num_classes=7).state_dict()
+    theirs = timm.create_model(
+        "resnet10t", num_classes=7, pretrained=True, pretrained_cfg_overlay={"state_dict": dict(mine)}
+    )
+    assert not torch.equal(theirs.get_classifier().weight, mine["fc.weight"])
+    ours = convzoo.create_model("resnet10t", num_classes=7, weights=mine)
+    assert torch.equal(ours.get_classifier().weight, mine["fc.weight"])
+    with pytest.warns(convzoo.WeightsWarning, match="another shape"):
+        convzoo.create_model("resnet10t", num_classes=9, weights=mine)

@@ -2,62 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
-import sys
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
 import convzoo
-from convzoo import Model, WeightsError, create_model, ref
-from convzoo.layouts import BASIC, KEYS, stages
+from convzoo import Model, WeightsError, WeightsWarning, create_model
 from convzoo.network.keys import key_map, reference_state_dict
-from convzoo.network.model import ConvNet
 from convzoo.network.weights import COUNTER, load_weights
 from convzoo.plugins.host import registry
-from convzoo.testing.numerics import jitter_norms
 
 from .sites import smallest_of_each_family
-
-State = dict[str, torch.Tensor]
-
-TINY = Model(
-    "tiny", "tiny", stem=ref("conv", width=8), stages=stages(BASIC, (1, 2, 1), (8, 16, 16)), keys=KEYS, num_classes=5
-)
-
-
-def tiny(**options: Any) -> Any:
-    return create_model(TINY, **options)
-
-
-def trained(**options: Any) -> ConvNet:
-    """A network in which no tensor is as it starts, counters among them."""
-    torch.manual_seed(1)
-    model = tiny(**options)
-    jitter_norms(model)
-    for name, buffer in model.named_buffers():
-        if name.endswith(COUNTER):
-            buffer.fill_(3)
-    return model
-
-
-def copied(state: State) -> State:
-    return {key: tensor.clone() for key, tensor in state.items()}
-
-
-def assert_equal(one: State, other: State) -> None:
-    assert one.keys() == other.keys()
-    assert [key for key in one if not torch.equal(one[key], other[key])] == []
+from .tiny import TINY, State, assert_equal, copied, refused, tiny, trained, trained_state, without
 
 
 @pytest.fixture
 def state() -> State:
-    return trained().state_dict()
+    return trained_state()
 
 
 @pytest.fixture
@@ -66,24 +29,7 @@ def reference(state: State) -> State:
     return reference_state_dict(trained())
 
 
-@pytest.fixture(autouse=True)
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    return tmp_path / "torch" / "hub" / "checkpoints"
-
-
-def refused(model: nn.Module, source: Any, **options: Any) -> str:
-    """The message with which ``source`` is refused, ``model`` being the same afterwards, bit by bit."""
-    before = copied(model.state_dict())
-    pointers = [tensor.data_ptr() for tensor in model.state_dict().values()]
-    with pytest.raises(WeightsError) as caught:
-        load_weights(model, source, **options)
-    assert_equal(model.state_dict(), before)
-    assert [tensor.data_ptr() for tensor in model.state_dict().values()] == pointers
-    return str(caught.value)
-
-
-# Where they come from
+# Under which keys
 
 
 def test_keys_of_the_reference_are_those_of_timm_and_torchvision(reference: State) -> None:
@@ -92,28 +38,6 @@ def test_keys_of_the_reference_are_those_of_timm_and_torchvision(reference: Stat
     )
     assert {"layer2.0.downsample.0.weight", "layer2.0.downsample.1.num_batches_tracked"} < set(reference)
     assert not any("branch" in key or "stages" in key for key in reference)
-
-
-WRAPPERS: dict[str, Callable[[State], Any]] = {
-    "bare": lambda state: state,
-    "state_dict": lambda state: {"epoch": 3, "state_dict": state, "optimizer": {"lr": 0.1}},
-    "model": lambda state: {"model": state, "args": None},
-    "module": lambda state: {f"module.{key}": tensor for key, tensor in state.items()},
-    "module in state_dict": lambda state: {"state_dict": {f"module.{key}": t for key, t in state.items()}},
-}
-
-
-@pytest.mark.parametrize("dialect", ["its own", "reference"])
-@pytest.mark.parametrize("wrapper", WRAPPERS)
-def test_a_state_dict_loads_under_either_keys_and_from_any_wrapper(
-    state: State, reference: State, wrapper: str, dialect: str
-) -> None:
-    model = tiny()
-    report = load_weights(model, WRAPPERS[wrapper](state if dialect == "its own" else reference))
-    assert_equal(model.state_dict(), state)
-    assert (report.fits, report.dialect) == (True, dialect)
-    assert set(report.used) == set(state)
-    assert report.missing == report.unexpected == report.mismatched == []
 
 
 def test_a_network_without_a_key_map_loads_its_own_keys() -> None:
@@ -126,65 +50,12 @@ def test_a_network_without_a_key_map_loads_its_own_keys() -> None:
         reference_state_dict(model)
 
 
-def save(state: State, path: Path) -> Path:
-    if path.suffix == ".safetensors":
-        save_file(state, path)
-    else:
-        torch.save(state, path)
-    return path
-
-
-@pytest.mark.parametrize("kind", ["path", "str", "url"])
-@pytest.mark.parametrize("name", ["weights.pth", "weights.pt", "weights.safetensors"])
-def test_a_file_and_a_url_load(state: State, reference: State, tmp_path: Path, name: str, kind: str) -> None:
-    path = save(reference, tmp_path / name)
-    model = tiny()
-    assert load_weights(model, {"path": path, "str": str(path), "url": path.as_uri()}[kind]).fits
-    assert_equal(model.state_dict(), state)
-
-
-def test_create_model_takes_weights(state: State, reference: State, tmp_path: Path) -> None:
-    for weights in (state, reference, str(save(state, tmp_path / "weights.pth"))):
+def test_create_model_takes_weights(state: State, reference: State) -> None:
+    for weights in (state, reference):
         assert_equal(tiny(weights=weights).state_dict(), state)
 
 
-def test_a_url_is_fetched_once_and_kept(state: State, tmp_path: Path, hub: Path) -> None:
-    path = save(state, tmp_path / "weights.pth")
-    load_weights(tiny(), path.as_uri())
-    path.unlink()
-    assert len(list(hub.iterdir())) == 1
-    assert load_weights(tiny(), path.as_uri()).fits
-
-
-def test_two_urls_whose_files_have_one_name_are_two_files(state: State, tmp_path: Path) -> None:
-    other = copied(state)
-    other["head.fc.bias"] += 1
-    for folder, content in (("one", state), ("two", other)):
-        (tmp_path / folder).mkdir()
-        path = save(content, tmp_path / folder / "model.safetensors")
-        model = tiny()
-        load_weights(model, path.as_uri())
-        assert_equal(model.state_dict(), content)
-
-
-def test_the_digest_in_a_name_is_checked(state: State, tmp_path: Path, hub: Path) -> None:
-    path = save(state, tmp_path / "weights.pth")
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    for length in (8, 64):
-        right = path.rename(tmp_path / f"weights-{digest[:length]}.pth")
-        assert load_weights(tiny(), right.as_uri()).fits
-        path = right
-    wrong = path.rename(tmp_path / f"weights-{digest[8:16]}.pth")
-    for _ in range(2):  # what was refused is not kept
-        assert digest[8:16] in refused(tiny(), wrong.as_uri())
-    assert load_weights(tiny(), wrong).fits  # only what is fetched is checked
-
-
 # What does not fit
-
-
-def without(state: State, *keys: str) -> State:
-    return {key: tensor for key, tensor in state.items() if key not in keys}
 
 
 @pytest.mark.parametrize("dialect", ["its own", "reference"])
@@ -208,8 +79,8 @@ def test_what_is_missing_left_over_or_of_another_shape_is_listed_and_nothing_is_
     [
         lambda state: without(state, "head.fc.bias"),
         lambda state: {**state, "head.fc.extra": torch.ones(5)},
-        lambda state: {**state, "head.fc.bias": torch.ones(6)},
-        lambda state: {**state, "head.fc.bias": torch.ones(1, 5)},
+        lambda state: {**state, "stem.norm.bias": torch.ones(9)},
+        lambda state: {**state, "stem.norm.bias": torch.ones(1, 8)},
         lambda state: {f"backbone.{key}": tensor for key, tensor in state.items()},
     ],
     ids=["missing", "left over", "longer", "of another rank", "all foreign"],
@@ -236,6 +107,14 @@ def test_not_strict_loads_what_fits_and_reports_the_rest(state: State) -> None:
     assert set(report.used) == set(state) - set(left)
 
 
+@pytest.mark.parametrize("counters", [False, True])
+def test_not_strict_refuses_what_fits_nowhere(state: State, counters: bool) -> None:
+    source = {"encoder.weight": torch.ones(3), "stem.conv.weight": torch.ones(1)}
+    if counters:  # which fit everywhere
+        source |= {key: tensor for key, tensor in state.items() if key.endswith(COUNTER)}
+    assert "do not fit" in refused(tiny(), source, strict=False)
+
+
 def test_counters_of_batch_norms_may_be_missing(state: State) -> None:
     model = tiny()
     report = load_weights(model, {key: t for key, t in state.items() if not key.endswith(COUNTER)})
@@ -246,23 +125,12 @@ def test_counters_of_batch_norms_may_be_missing(state: State) -> None:
     assert_equal(model.state_dict(), state | counters)
 
 
-def test_values_take_the_precision_of_the_model(state: State) -> None:
-    model = tiny(dtype=torch.float64)
-    load_weights(model, state)
-    assert model.head.fc.weight.dtype == torch.float64
-    assert torch.equal(model.head.fc.weight, state["head.fc.weight"].double())
-
-
 def test_a_loaded_model_does_not_share_its_tensors_with_the_source(state: State) -> None:
     source = copied(state)
     model = tiny(weights=source)
     for tensor in source.values():
         tensor.zero_()
     assert_equal(model.state_dict(), state)
-
-
-def test_tensors_without_values_are_refused(state: State) -> None:
-    refused(tiny(), {**state, "head.fc.bias": state["head.fc.bias"].to("meta")})
 
 
 # The meta device
@@ -340,18 +208,108 @@ def test_leaving_the_classifier_does_not_let_other_misfits_in(state: State) -> N
     refused(tiny(), without(state, "stem.conv.weight"), classifier=False)
 
 
-@pytest.mark.parametrize("classes", [9, 0])
-def test_another_number_of_classes_keeps_the_fresh_classifier(state: State, reference: State, classes: int) -> None:
+@pytest.mark.parametrize("classes", [5, 9])
+def test_a_fine_tuned_classifier_is_loaded(classes: int) -> None:
+    mine = trained(num_classes=classes)
+    for weights in (mine.state_dict(), reference_state_dict(mine)):
+        assert_equal(tiny(num_classes=classes, weights=weights).state_dict(), mine.state_dict())
+
+
+CLASSIFIER = ("head.fc.weight", "head.fc.bias")
+
+
+def test_a_classifier_of_another_shape_is_left_as_it_is_with_a_warning(state: State, reference: State) -> None:
     for weights in (state, reference):
-        model = tiny(num_classes=classes, weights=weights)
-        body = {key: t for key, t in model.state_dict().items() if not key.startswith("head.")}
-        assert_equal(body, without(state, "head.fc.weight", "head.fc.bias"))
-        assert model(torch.randn(2, 3, 32, 32)).shape == (2, classes or 16)
+        torch.manual_seed(3)
+        with pytest.warns(WeightsWarning) as caught:
+            model = tiny(num_classes=9, weights=weights)
+        torch.manual_seed(3)
+        own = {key: tensor for key, tensor in tiny(num_classes=9).state_dict().items() if key in CLASSIFIER}
+        assert_equal(model.state_dict(), without(state, *CLASSIFIER) | own)
+        with pytest.warns(WeightsWarning) as again:
+            report = load_weights(model, weights)
+        assert (report.left_out, report.fits) == ([*CLASSIFIER], True)
+        for (warning,) in (caught.list, again.list):
+            text = str(warning.message)
+            assert "head.fc.weight ((5, 16) instead of (9, 16)), head.fc.bias ((5,) instead of (9,))" in text
+            assert "classifier=False" in text
+    assert again[0].filename == __file__
 
 
-def test_the_variants_own_number_of_classes_wants_the_classifier_too(state: State) -> None:
-    with pytest.raises(WeightsError, match=r"2 missing: head\.fc\.weight, head\.fc\.bias"):
-        tiny(num_classes=5, weights=without(state, "head.fc.weight", "head.fc.bias"))
+def test_a_warning_names_the_line_that_called_create_model(state: State) -> None:
+    with pytest.warns(WeightsWarning) as caught:
+        create_model(TINY, num_classes=9, weights=state)
+    assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"head.fc.bias": torch.ones(6)},
+        {"head.fc.weight": torch.ones(5, 8)},
+        {"head.fc.weight": torch.ones(5, 16, 1, 1)},
+        {"head.fc.weight": torch.ones(5, 8), "head.fc.index": torch.arange(8)},
+    ],
+    ids=["bias", "fewer features", "convolution", "with an index"],
+)
+def test_a_classifier_of_which_a_part_has_another_shape_is_left_out_whole(state: State, change: State) -> None:
+    model = tiny()
+    own = {key: model.state_dict()[key].clone() for key in CLASSIFIER}
+    with pytest.warns(WeightsWarning):
+        assert load_weights(model, state | change).fits
+    assert_equal(model.state_dict(), state | own)
+
+
+def test_a_classifier_that_is_wanted_must_fit(state: State) -> None:
+    message = refused(tiny(num_classes=9), state, classifier=True)
+    assert "2 mismatched: head.fc.weight" in message
+    assert "All but the classifier fits; load_weights(..., classifier=False)" in message
+    assert load_weights(tiny(), state, classifier=True).fits
+
+
+@pytest.mark.parametrize("classes", [5, 9])
+def test_weights_without_a_classifier_are_refused_with_the_mend(state: State, classes: int) -> None:
+    message = refused(tiny(num_classes=classes), without(state, *CLASSIFIER))
+    assert "2 missing: head.fc.weight, head.fc.bias" in message
+    assert "All but the classifier fits; load_weights(..., classifier=False)" in message
+
+
+def test_a_network_without_classes_takes_no_classifier_and_needs_no_warning(state: State, reference: State) -> None:
+    for weights in (state, reference, without(state, *CLASSIFIER)):
+        model = tiny(num_classes=0, weights=weights)
+        assert_equal(model.state_dict(), without(state, *CLASSIFIER))
+    assert "extra.weight" in refused(model, {**state, "extra.weight": torch.ones(1)})
+
+
+class Layers(nn.Module):
+    """A head whose classifier is no single layer."""
+
+    classifier_name = "layers"
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(in_channels)
+        self.in_channels = in_channels
+        self.reset(num_classes)
+
+    def reset(self, num_classes: int, global_pool: str | None = None) -> None:
+        self.layers = nn.Sequential(nn.Linear(self.in_channels, 4), nn.Linear(4, num_classes))
+
+    def forward(self, x: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
+        x = self.norm(x.mean((2, 3)))
+        return x if pre_logits else self.layers(x)
+
+
+def test_a_classifier_of_several_layers_is_left_out_whole(mine: str) -> None:
+    convzoo.register(convzoo.Component("head", mine, Layers), plugin=mine)
+    state = trained(head=mine).state_dict()
+    assert_equal(tiny(head=mine, weights=state).state_dict(), state)
+    model = tiny(head=mine, num_classes=9)
+    with pytest.warns(WeightsWarning):
+        report = load_weights(model, state)
+    assert report.left_out == [f"head.layers.{n}.{part}" for n in (0, 1) for part in ("weight", "bias")]
+    assert torch.equal(model.state_dict()["head.norm.weight"], state["head.norm.weight"])
+    assert not torch.equal(model.state_dict()["head.layers.0.weight"], state["head.layers.0.weight"])
 
 
 # Key maps
@@ -390,68 +348,3 @@ def test_a_key_map_that_sends_two_keys_to_one_is_refused() -> None:
     model = convzoo.build(Model("tiny", "tiny", TINY.stem, TINY.stages, keys=((r"^stages\.\d", "layer"),)))
     with pytest.raises(WeightsError, match="two keys"):
         key_map(model)
-
-
-# What is no state dict
-
-
-class Code:
-    """A pickle that runs code when it is read without care."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (self.path,)
-
-
-@pytest.mark.parametrize("name", ["none.pth", "none.safetensors", "folder"])
-def test_a_file_that_is_not_there_is_refused(tmp_path: Path, name: str) -> None:
-    (tmp_path / "folder").mkdir()
-    assert name in refused(tiny(), str(tmp_path / name))
-    assert name in refused(tiny(), (tmp_path / name).as_uri())
-
-
-@pytest.mark.parametrize("name", ["garbage.pth", "garbage.safetensors"])
-@pytest.mark.parametrize("content", [b"", b"not weights", b"\x80\x02" + b"x" * 99])
-def test_a_file_that_holds_something_else_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
-    path = tmp_path / name
-    path.write_bytes(content)
-    assert name in refused(tiny(), path)
-
-
-def test_a_truncated_file_is_refused(state: State, tmp_path: Path) -> None:
-    for name in ("weights.pth", "weights.safetensors"):
-        path = save(state, tmp_path / name)
-        path.write_bytes(path.read_bytes()[:-100])
-        assert name in refused(tiny(), path)
-
-
-def test_a_pickle_with_code_is_refused_and_not_run(state: State, tmp_path: Path) -> None:
-    witness = tmp_path / "witness"
-    torch.save({**state, "extra": Code(witness)}, tmp_path / "code.pth")
-    assert "code.pth" in refused(tiny(), tmp_path / "code.pth")
-    assert not witness.exists()
-    torch.load(tmp_path / "code.pth", weights_only=False)
-    assert witness.exists()  # so that the file was a danger
-
-
-@pytest.mark.parametrize(
-    "content", [torch.ones(3), [torch.ones(3)], {}, {"epoch": 3}, {"state_dict": {}}, {0: 1}], ids=str
-)
-def test_a_file_without_a_state_dict_is_refused(tmp_path: Path, content: Any) -> None:
-    torch.save(content, tmp_path / "other.pth")
-    assert "other.pth" in refused(tiny(), tmp_path / "other.pth")
-
-
-@pytest.mark.parametrize("source", [{}, {"epoch": 3}, {0: torch.ones(3)}, True, 5, [torch.ones(3)]], ids=str)
-def test_what_is_no_state_dict_is_refused(source: Any) -> None:
-    refused(tiny(), source)
-
-
-def test_safetensors_that_is_not_installed_is_named(
-    state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = save(state, tmp_path / "weights.safetensors")
-    monkeypatch.setitem(sys.modules, "safetensors.torch", None)
-    assert "pip install 'convzoo[safetensors]'" in refused(tiny(), path)

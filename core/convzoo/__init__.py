@@ -14,6 +14,7 @@ from convzoo.errors import (
     SpecError,
     UnknownNameError,
     WeightsError,
+    WeightsWarning,
 )
 from convzoo.network.lifecycle import deploy, penalty, set_progress
 from convzoo.plugins.hook import hookimpl
@@ -43,6 +44,7 @@ __all__ = [
     "Stage",
     "UnknownNameError",
     "WeightsError",
+    "WeightsWarning",
     "build",
     "create_model",
     "deploy",

@@ -81,7 +81,8 @@ def create_model(
     model: str | Model,
     *,
     features_only: Literal[False] = ...,
-    weights: str | Path | Mapping[str, torch.Tensor] | None = ...,
+    weights: str | Path | Mapping[str, Any] | None = ...,
+    use_ema: bool = ...,
     device: torch.device | str | None = ...,
     dtype: torch.dtype | None = ...,
     **options: Any,
@@ -94,7 +95,8 @@ def create_model(
     *,
     features_only: Literal[True],
     out_indices: int | Sequence[int] | None = ...,
-    weights: str | Path | Mapping[str, torch.Tensor] | None = ...,
+    weights: str | Path | Mapping[str, Any] | None = ...,
+    use_ema: bool = ...,
     device: torch.device | str | None = ...,
     dtype: torch.dtype | None = ...,
     **options: Any,
@@ -106,7 +108,8 @@ def create_model(
     *,
     features_only: bool = False,
     out_indices: int | Sequence[int] | None = None,
-    weights: str | Path | Mapping[str, torch.Tensor] | None = None,
+    weights: str | Path | Mapping[str, Any] | None = None,
+    use_ema: bool = True,
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
     **options: Any,
@@ -117,8 +120,9 @@ def create_model(
         model: a name, an alias, or a spec.
         features_only: give a :class:`~convzoo.network.backbone.FeatureNet`, whose output is the list of feature levels.
         out_indices: its levels; all by default, an int for the last n.
-        weights: a state dict, a file, or a URL, see :func:`convzoo.load_weights`. If ``num_classes`` is not the
-            variant's own, the classifier is left as it is.
+        weights: a state dict, a file, or a URL, see :func:`convzoo.load_weights`. Where the shape of
+            their classifier is another, it is left out, with a warning.
+        use_ema: take the moving average of the weights where a checkpoint has it.
         device, dtype: of the parameters. ``device="meta"`` gives the structure without storage.
         **options: ``num_classes``, ``in_chans``, ``output_stride``, ``drop_path_rate``, ``norm``, ``act``, ``stem``,
             ``head``, ``init``, or any option that a part of the model declares, ``drop_rate``, ``global_pool`` and the
@@ -128,7 +132,7 @@ def create_model(
     Raises:
         UnknownNameError: the model or a component does not exist.
         OptionError: an option that nothing takes, or an impossible value; before any weight is allocated.
-        WeightsError: ``weights`` do not fit.
+        WeightsError: ``weights`` cannot be read, which shows before any weight is allocated, or do not fit.
     """
     from convzoo.building.builder import build as fold
     from convzoo.building.compose import compose
@@ -146,13 +150,17 @@ def create_model(
         raise OptionError("out_indices asks for feature levels; add features_only=True")
     if features_only:
         take_indices(len(spec.stages) + 1, out_indices, "out_indices")
+    checkpoint = None
+    if weights is not None:
+        from convzoo.network.checkpoints import open_checkpoint
+
+        checkpoint = open_checkpoint(weights, use_ema)
     network = fold(spec, registry(), device=device, dtype=dtype)
     net = FeatureNet(network, out_indices) if features_only else network
-    if weights is not None:
+    if checkpoint is not None:
         from convzoo.network.weights import load_weights
 
-        native_classes = overrides.get("num_classes", model.num_classes)
-        load_weights(net, weights, classifier=spec.num_classes == native_classes)
+        load_weights(net, checkpoint)
     return net
 
 

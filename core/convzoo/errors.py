@@ -42,6 +42,10 @@ class PluginWarning(UserWarning):
     """A plugin was skipped; the message names it, why, and the cure."""
 
 
+class WeightsWarning(UserWarning):
+    """Weights were loaded without their classifier, or adapted; the message says what and why."""
+
+
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """``" Did you mean 'x' or 'y'?"``, or the empty string when nothing is close."""
     close = difflib.get_close_matches(name, sorted(choices), n=3, cutoff=0.6)

@@ -1,75 +1,96 @@
-"""State dicts in files, on disk or at a URL."""
+"""Reading a file of weights, without running code that is in it."""
 
 from __future__ import annotations
 
-import hashlib
+import argparse
+import os
+import pickle
 import re
-from collections.abc import Mapping
+import stat
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 
 import torch
 
-from convzoo.errors import WeightsError
+from convzoo.errors import WeightsError, first_of
+from convzoo.network.formats import SAFETENSORS, SUFFIXES, TORCH, format_of
+
+HARMLESS: list[Any] = [argparse.Namespace]
+"""What may stand beside tensors: the arguments of the training, which timm's and torchvision's own checkpoints have."""
 
 
-def state_dict(source: str | Path | Mapping[str, Any]) -> dict[str, torch.Tensor]:
-    """The tensors by name that a mapping, a file or the file at a URL holds, maybe in a wrapper.
-
-    Raises:
-        WeightsError: there are none, or it cannot be found, fetched or read.
-    """
-    found = source if isinstance(source, Mapping) else read(source)
-    name = "the mapping" if isinstance(source, Mapping) else str(source)
-    for wrapper in ("state_dict", "model"):
-        if isinstance(found, Mapping) and isinstance(found.get(wrapper), Mapping):
-            found = found[wrapper]
-    items = found.items() if isinstance(found, Mapping) else ()
-    state = {str(key).removeprefix("module."): value for key, value in items if isinstance(value, torch.Tensor)}
-    if not state:
-        raise WeightsError(
-            f"{name} holds no tensors by name; expected a state dict, maybe under 'state_dict' or 'model'"
-        )
-    if empty := [key for key, value in state.items() if value.is_meta]:
-        raise WeightsError(f"{len(empty)} tensors of {name}, {empty[0]} among them, are on the meta device: no values")
-    return state
+class DamagedError(WeightsError):
+    """A file that is not, or no longer, what a file of weights is."""
 
 
-def read(source: str | Path) -> Any:
-    """What a weights file, or the file at a URL, holds.
+def read(path: Path, name: str = "") -> Any:
+    """What a file of weights holds, all tensors on the CPU.
+
+    Args:
+        path: of the file.
+        name: what errors call it; its path by default.
 
     Raises:
-        WeightsError: it cannot be found, fetched or read.
+        DamagedError: its contents are not those of a file of weights.
+        WeightsError: there is no such file, it cannot be opened, it is misnamed, or it holds more than tensors.
     """
-    if not isinstance(source, (str, Path)):
-        raise WeightsError(f"weights are a state dict, a file or a URL, not {source!r}")
-    path = _fetched(str(source)) if urlparse(str(source)).scheme in ("http", "https", "file") else Path(source)
-    if not path.is_file():
-        raise WeightsError(f"there is no weights file {str(source)!r}")
+    name = name or repr(str(path))
     try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
+        mode = os.stat(path).st_mode
+        if not stat.S_ISREG(mode):
+            raise WeightsError(
+                f"{name} is {'a folder' if stat.S_ISDIR(mode) else 'no regular file'}, not a file of weights"
+            )
+        kind = format_of(path)
+    except FileNotFoundError:
+        raise WeightsError(f"there is no weights file {name}") from None
+    except (OSError, ValueError) as error:  # ValueError: a path that cannot be one, with a NUL for example
+        raise WeightsError(f"{_short(name)} cannot be opened: {getattr(error, 'strerror', None) or error}") from None
+    if kind not in SUFFIXES:
+        raise DamagedError(f"{name} holds no weights: it is {kind}")
+    for other, suffixes in SUFFIXES.items():
+        if other != kind and path.suffix in suffixes:
+            raise WeightsError(f"{name} is {kind}, but is named like {other}: rename it to *{SUFFIXES[kind][0]}")
+    return _safetensors(path, name) if kind == SAFETENSORS else _torch(path, name)
 
-            return load_file(path)
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+
+def _short(name: str) -> str:
+    return name if len(name) <= 200 else f"{name[:150]}… ({len(name)} characters)"
+
+
+def _safetensors(path: Path, name: str) -> Any:
+    try:
+        from safetensors.torch import load_file
     except ImportError as error:
-        raise WeightsError(f"{path.name} needs safetensors: pip install 'convzoo[safetensors]'") from error
+        raise WeightsError(f"{name} needs safetensors: pip install 'convzoo[safetensors]'") from error
+    try:
+        return load_file(path)
     except Exception as error:
-        raise WeightsError(f"{path} cannot be read as weights: {error}") from error
-    return loaded
+        raise DamagedError(f"{name} is {SAFETENSORS} that is cut short or damaged: {error}") from error
 
 
-def _fetched(url: str) -> Path:
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    folder.mkdir(parents=True, exist_ok=True)
-    # Two URLs may end alike.
-    name = Path(urlparse(url).path).name
-    path = folder / f"{hashlib.sha256(url.encode()).hexdigest()[:8]}-{name}"
-    if not path.exists():
-        digest = re.search(r"-([0-9a-f]{8,64})\.[a-z]+$", name)
-        try:
-            torch.hub.download_url_to_file(url, str(path), digest[1] if digest else None, progress=False)
-        except (OSError, RuntimeError) as error:
-            raise WeightsError(f"cannot fetch {url}: {error}") from error
-    return path
+def _torch(path: Path, name: str) -> Any:
+    try:
+        with torch.serialization.safe_globals(HARMLESS):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        # torch's own text advises to read the file whatever it does, and so is not handed on.
+        if needed := sorted(set(re.findall(r"GLOBAL ([\w.]+)", str(error)) + _needed(path))):
+            raise WeightsError(
+                f"{name} holds more than tensors: to read it, code of {', '.join(first_of(needed))} would be run. If"
+                " you trust it, open it with the program that wrote it, save the network's state_dict() and load that"
+            ) from None
+        raise DamagedError(f"{name} is a pickle that is damaged, or of more than tensors and plain values") from None
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0]
+        reason = type(error).__name__ if "weights_only" in reason else reason
+        raise DamagedError(f"{name} is {TORCH} that is cut short or damaged: {reason}") from error
+
+
+def _needed(path: Path) -> list[str]:
+    """What a file would call beside what only makes tensors; nothing if it is too old to tell without reading it."""
+    try:
+        with torch.serialization.safe_globals(HARMLESS):
+            return list(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+    except Exception:
+        return []

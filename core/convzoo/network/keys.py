@@ -7,11 +7,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 
 import torch
+from torch import nn
 
 from convzoo.errors import WeightsError
 from convzoo.network.backbone import FeatureNet
 from convzoo.network.model import ConvNet
 from convzoo.spec.model import Model
+
+COUNTER = "num_batches_tracked"
+"""Batch norm's own count, which nothing computes with and older files lack."""
 
 
 def key_map(model: ConvNet | FeatureNet) -> dict[str, str]:
@@ -71,5 +75,25 @@ def reference_state_dict(model: ConvNet | FeatureNet) -> dict[str, torch.Tensor]
 
 
 def network_of(model: ConvNet | FeatureNet) -> ConvNet:
-    """The model itself, be it cut down to its feature levels."""
+    """The model itself, be it cut down to its feature levels, compiled, or in a wrapper.
+
+    Raises:
+        WeightsError: it is no network of convzoo.
+    """
+    model = bare(model)
     return model.body if isinstance(model, FeatureNet) else model
+
+
+def bare(model: nn.Module) -> ConvNet | FeatureNet:
+    """The network in ``model``, without what ``torch.compile``, data parallelism or averaging put around it.
+
+    Raises:
+        WeightsError: there is none of convzoo.
+    """
+    inner: nn.Module | None = model
+    while isinstance(inner, nn.Module) and not isinstance(inner, (ConvNet, FeatureNet)):
+        children = dict(inner.named_children())
+        inner = children.get("_orig_mod", children.get("module"))
+    if inner is None or not isinstance(inner, nn.Module):
+        raise WeightsError(f"weights are loaded into a network of convzoo, not into a {type(model).__name__}")
+    return inner

@@ -1,110 +1,75 @@
-"""Loading weights: one loader, one key map per model, and a report of what was used, missing and left over."""
+"""Loading weights: one loader, which decides everything first, and then writes all of it or nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from convzoo.errors import WeightsError, first_of
+from convzoo.errors import WeightsError
 from convzoo.network.backbone import FeatureNet
-from convzoo.network.files import state_dict
-from convzoo.network.keys import mapped, network_of
+from convzoo.network.checkpoints import Checkpoint, open_checkpoint
+from convzoo.network.fitting import fit
+from convzoo.network.keys import COUNTER as COUNTER
+from convzoo.network.keys import bare, network_of
 from convzoo.network.model import ConvNet
-
-COUNTER = "num_batches_tracked"
-"""Batch norm's own count, which nothing computes with and older files lack."""
-
-
-@dataclass
-class LoadReport:
-    """What became of a state dict. All keys are the model's, but for ``unexpected``, whose are the state dict's.
-
-    Attributes:
-        dialect: whose keys it has: ``"its own"``, the model's, or ``"reference"``, those of timm and torchvision.
-        used: what was loaded.
-        missing: what the model has, and the state dict has not.
-        unexpected: what the state dict has, and the model has not.
-        mismatched: what has another shape, with both.
-    """
-
-    dialect: str
-    used: list[str] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
-    unexpected: list[str] = field(default_factory=list)
-    mismatched: list[str] = field(default_factory=list)
-
-    @property
-    def fits(self) -> bool:
-        """Whether nothing is missing, left over or of another shape."""
-        return not (self.missing or self.unexpected or self.mismatched)
-
-    def __str__(self) -> str:
-        lines = [f"{len(self.used)} tensors fit, read with {self.dialect} keys"]
-        for title in ("missing", "unexpected", "mismatched"):
-            if names := getattr(self, title):
-                lines.append(f"{len(names)} {title}: {', '.join(first_of(names))}")
-        return "; ".join(lines)
+from convzoo.network.reading import read_under
+from convzoo.network.report import LoadReport as LoadReport
+from convzoo.network.report import warn
+from convzoo.network.writing import write
 
 
 def load_weights(
     model: ConvNet | FeatureNet,
-    source: str | Path | Mapping[str, Any],
+    source: str | Path | Mapping[str, Any] | Checkpoint,
     *,
     strict: bool = True,
-    classifier: bool = True,
+    classifier: bool | None = None,
+    use_ema: bool = True,
 ) -> LoadReport:
     """Put weights into ``model``, under its own keys or under those of timm and torchvision, whichever fit better.
 
-    A model on the meta device takes the tensors themselves, instead of copies, and what they do not fill stays there.
-    Batch norm's counters may be missing. A :class:`FeatureNet` does not mind weights of the head and of the stages
-    that it leaves out.
+    A checkpoint may have the state dict in an entry: ``state_dict``, ``model``, ``model_state_dict``, ``net`` or
+    ``module``, or, for the moving average of the weights (EMA), ``state_dict_ema``, ``model_ema`` or ``ema``. What
+    wrappers put into keys does not matter: ``module.``, ``_orig_mod.``, ``model.``, ``net.``, a FeatureNet's ``body.``.
+
+    Weights for RGB images are adapted to another ``in_chans`` as timm does it: summed for one channel, repeated and
+    scaled for others. A model on the meta device takes the tensors themselves, instead of copies, and what they do not
+    fill stays there. Batch norm's counters may be missing. A :class:`FeatureNet` does not mind weights of the head and
+    of the stages that it leaves out, nor a model without classes those of a classifier.
 
     Args:
-        model: what to load into.
-        source: a state dict; a ``.safetensors`` file (needs safetensors) or one that ``torch.load`` reads without
-            running code; or a URL of either, kept in torch.hub's folder, and checked if the file's name ends in
-            ``-<sha256 prefix>``.
-        strict: raise unless everything fits; else load what fits.
-        classifier: False leaves the classifier as it is.
+        model: what to load into; compiled, or in a wrapper, as it may be.
+        source: a state dict or checkpoint; a ``.safetensors`` file (needs safetensors) or one that ``torch.load`` reads
+            without running code; or a URL of either. What ``http`` and ``https`` give is kept in torch.hub's folder,
+            and checked if the file's name ends in ``-<sha256 prefix>``.
+        strict: raise unless everything fits; else load what fits, if anything does.
+        classifier: None leaves the classifier as it is where the shape of the weights' is another, and warns; True
+            wants it to fit as everything else; False leaves it as it is.
+        use_ema: take the moving average where a checkpoint has it; False takes the weights themselves.
 
     Raises:
         WeightsError: there is no such file, it holds no state dict, or it does not fit; the model is unchanged then.
-    """
-    network = network_of(model)
-    found = state_dict(source)
-    wanted = network.state_dict()
-    # Of a network that was cut, the rest may be in the state dict too; nothing else may.
-    whole = [*wanted, *(model.left_out if isinstance(model, FeatureNet) else ())]
-    dialects = {"its own": {key: key for key in whole}}
-    if network.spec.keys:
-        dialects["reference"] = mapped(network.spec, whole)
-    dialect, names = max(dialects.items(), key=lambda item: sum(name in found for name in item[1].values()))
 
-    kept: set[str] = set()
-    if not classifier or isinstance(model, FeatureNet):
-        name = model.classifier if isinstance(model, FeatureNet) else network.get_classifier(name_only=True)
-        kept = {f"{name}.{part}" for part in ("weight", "bias")}
-        names |= mapped(network.spec, kept) if dialect == "reference" else {key: key for key in kept}
-    report = LoadReport(dialect, unexpected=sorted(set(found) - set(names.values())))
-    chosen: dict[str, torch.Tensor] = {}
-    for key, tensor in wanted.items():
-        given = found.get(names[key])
-        if key in kept:
-            continue
-        if given is None:
-            if not key.endswith(COUNTER):
-                report.missing.append(key)
-        elif given.shape != tensor.shape:
-            report.mismatched.append(f"{key} ({tuple(given.shape)} instead of {tuple(tensor.shape)})")
-        else:
-            report.used.append(key)
-            chosen[key] = given.to(tensor.dtype) if tensor.is_meta else given
-    if strict and not report.fits:
-        raise WeightsError(f"The weights do not fit {network.spec.name}: {report}. The model is unchanged.")
-    meta = any(tensor.is_meta for tensor in wanted.values())
-    network.load_state_dict(chosen, strict=False, assign=meta)
+    A :class:`~convzoo.WeightsWarning` says that the classifier is left out, or that weights are adapted.
+    """
+    model = bare(model)
+    network, checkpoint = network_of(model), open_checkpoint(source, use_ema)
+    # Of a network that was cut, the rest may be in the state dict too; nothing else may.
+    cut = model if isinstance(model, FeatureNet) else None
+    name = cut.classifier if cut else str(network.get_classifier(name_only=True))
+    reading = read_under(network.spec, checkpoint, [*network.state_dict(), *(cut.left_out if cut else ())], name)
+    report, chosen, notes = fit(network, reading, name, classifier)
+    report.entry = checkpoint.entry
+    if (strict and not report.fits) or all(key.endswith(COUNTER) for key in chosen):
+        amiss = [*report.missing, *report.unexpected, *report.mismatched]
+        only = amiss and all(key.startswith(f"{name}.") for key in amiss)
+        mend = " All but the classifier fits; load_weights(..., classifier=False) leaves that as it is." if only else ""
+        if checkpoint.averaged:
+            mend += " These are the averaged weights; use_ema=False takes the others."
+        raise WeightsError(
+            f"The weights in {checkpoint.name} do not fit {network.spec.name}: {report}. The model is unchanged.{mend}"
+        )
+    warn(notes)
+    write(network, chosen)
     return report

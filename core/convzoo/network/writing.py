@@ -1,0 +1,69 @@
+"""Putting values into a network: all of them, or none."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from convzoo.errors import WeightsError
+
+
+def write(network: nn.Module, values: Mapping[str, Any]) -> None:
+    """Put ``values`` into ``network``, whose tensors on the meta device become these values, and others copies.
+
+    That they fit is known; what may still fail is a part that has a way of its own to load, or a tensor of the network
+    that cannot be written to. What is overwritten is kept until it is done.
+
+    Args:
+        network: what to write into.
+        values: what its state dict shall have; tensors, but where a part keeps something else there.
+
+    Raises:
+        WeightsError: it failed; the state dict is as it was.
+    """
+    held: list[tuple[Any, Any]] = []
+    for module in network.modules():
+        held += [(place, dict(place)) for place in (module._parameters, module._buffers)]
+    old = network.state_dict(keep_vars=True)
+    tensors = {key: old[key] for key in values if isinstance(old[key], torch.Tensor)}
+    before = {key: tensor.detach().clone() for key, tensor in tensors.items() if not tensor.is_meta}
+    on_meta = tensors.keys() - before.keys()
+    try:
+        if on_meta:  # all is assigned then; so what has values gets the new ones first, and is assigned to itself
+            with torch.no_grad():
+                written = {key: old[key].copy_(values[key]) for key in before}
+            values = {**values, **written, **_apart({key: values[key] for key in on_meta})}
+        network.load_state_dict(values, strict=False, assign=bool(on_meta))
+    except BaseException as error:  # of whatever kind, the user's interrupting it too
+        for place, tensors in held:
+            place.update(tensors)
+        now = network.state_dict()
+        with torch.inference_mode():  # where every tensor can be written to
+            for key, tensor in before.items():
+                now[key].copy_(tensor)
+        with contextlib.suppress(Exception):
+            others = values.keys() - tensors.keys()
+            network.load_state_dict({key: old[key] for key in others}, strict=False)
+        if not isinstance(error, Exception):
+            raise
+        raise WeightsError(f"the weights cannot be written: {error}. The model is unchanged.") from error
+
+
+def _apart(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """``tensors``, cloned where training could not change one element of them without changing another."""
+    apart: dict[str, torch.Tensor] = {}
+    taken: dict[torch.device, int] = {}  # memory up to which address
+    for key, tensor in sorted(tensors.items(), key=lambda item: item[1].data_ptr()):
+        start = tensor.data_ptr()
+        channels_last = tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last)
+        dense = tensor.is_contiguous() or channels_last
+        if not dense or start < taken.get(tensor.device, 0) or tensor.is_inference():
+            apart[key] = tensor.clone()
+        else:
+            apart[key] = tensor
+            taken[tensor.device] = start + tensor.nbytes
+    return apart
