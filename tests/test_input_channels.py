@@ -88,6 +88,13 @@ def test_a_deep_stem_as_wide_as_the_image_has_channels_is_adapted_at_its_first_c
         assert load_weights(tiny(stem=stem, in_chans=4), state).adapted == ["stem.conv.0.weight"]
 
 
+def test_only_the_stem_is_adapted() -> None:
+    """A convolution after it may have as many inputs by chance."""
+    state = tiny(stem=ref("conv", width=3)).state_dict()
+    model = tiny(stem=ref("conv", width=4), in_chans=4)
+    assert load_weights(model, state, strict=False).adapted == []
+
+
 class TwoPaths(nn.Module):
     """A stem with two convolutions of the image."""
 

@@ -49,14 +49,18 @@ class Checkpoint:
 
     def named(self, names: Collection[str]) -> dict[str, str]:
         """From its keys to the names that they stand for, so that they give as many of ``names`` as possible."""
-        bare = {_bare(name): name for name in names}
-        if len(bare) < len(names):  # the network itself has modules that are called like those in wrappers
-            bare = {}
+        known: dict[str, str] = {}
+        for name in names:
+            known[_bare(name)] = "" if _bare(name) in known else name  # two names may differ in a module of such a name
         read = {key: key if key in names else _bare(key) for key in self.values}
         best: dict[str, str] = {}
         for owner in OWNERS:
-            owned = {key: name.removeprefix(owner) for key, name in read.items() if name.startswith(owner)}
-            found = {key: bare.get(name, name) for key, name in owned.items()}
+            around = WRAPPERS.union(owner.split("."))
+            found = {}
+            for key, name in read.items():
+                if name.startswith(owner):
+                    bare, inner = name.removeprefix(owner), key if key in names else _inside(key, around)
+                    found[key] = inner if inner in names else known.get(bare, bare) or key
             if hits(found, names) > hits(best, names):
                 best = found
             if 2 * hits(best, names) >= len(read):  # more cannot be left for another one
@@ -71,6 +75,13 @@ def hits(named: Mapping[str, str], names: Collection[str]) -> int:
 
 def _bare(key: str) -> str:
     return ".".join(part for part in key.split(".") if part not in WRAPPERS)
+
+
+def _inside(key: str, around: Collection[str]) -> str:
+    """``key`` without the modules at its start that are called as in ``around``."""
+    while key.partition(".")[0] in around and "." in key:
+        key = key.partition(".")[2]
+    return key
 
 
 def open_checkpoint(source: str | os.PathLike[str] | Mapping[str, Any] | Checkpoint, use_ema: bool) -> Checkpoint:
