@@ -47,12 +47,13 @@ def _read_url(source: str, url: SplitResult) -> Any:
     name = Path(url.path).name
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     path = folder / f"{hashlib.sha256(source.encode()).hexdigest()[:8]}-{name[-100:]}"
+    called = f"{str(path)!r}, fetched from {source},"
     damaged = ""
     if os.path.exists(path):
         try:
-            return read(path)
+            return read(path, called)
         except DamagedError as error:  # by whatever broke off when it was written
-            damaged = f"; the copy that was kept is removed, since {error}"
+            damaged = f". The copy that was kept is removed: {error}"
             path.unlink(missing_ok=True)
     digest = re.search(r"-([0-9a-f]{8,64})\.[a-z]+$", name)
     try:
@@ -61,7 +62,7 @@ def _read_url(source: str, url: SplitResult) -> Any:
     except Exception as error:  # of the network, of the disk, of the digest, of an address that is none
         raise WeightsError(f"cannot fetch {source}: {error}{damaged}") from error
     try:
-        return read(path, f"what {source} gives")
+        return read(path, called)
     except DamagedError as error:
         path.unlink(missing_ok=True)
         raise WeightsError(f"{error}. It is not kept") from error

@@ -83,7 +83,7 @@ def _torch(path: Path, name: str) -> Any:
         raise DamagedError(f"{name} is a pickle that is damaged, or of more than tensors and plain values") from None
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]
-        reason = type(error).__name__ if "weights_only" in reason else reason
+        reason = type(error).__name__ if not reason or "weights_only" in reason else reason
         raise DamagedError(f"{name} is {TORCH} that is cut short or damaged: {reason}") from error
 
 

@@ -53,8 +53,10 @@ def _zip(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except zipfile.BadZipFile:
-        return "cut short or damaged: a zip archive, as torch.save writes it, without its end"
+    except OSError:
+        raise
+    except Exception:  # of many kinds, by what is damaged
+        return "cut short or damaged: a zip archive, as torch.save writes it, without a sound end"
     inner = {name.partition("/")[2] for name in names}
     if "constants.pkl" in inner:
         return "a TorchScript program: save the state_dict() of what torch.jit.load gives"
