@@ -9,6 +9,7 @@ import subprocess
 import sys
 from typing import Any
 
+import numpy as np
 import pytest
 
 from convzoo import (
@@ -16,6 +17,7 @@ from convzoo import (
     ConvzooError,
     Model,
     OptionError,
+    Pattern,
     Ref,
     Reference,
     SpecError,
@@ -350,15 +352,57 @@ def test_values_are_read_from_text(text: str, value: object) -> None:
         ("drop_path_rate", -0.1),
         ("drop_path_rate", float("nan")),
         ("drop_path_rate", False),
+        ("input_size", 2**63),
+        pytest.param("macs", -(10**5000), id="macs of 5000 digits"),
         ("drop_path_rate", "0.1"),
         ("dataset", "mnist"),
+        ("dataset", None),
         ("stages", ()),
         ("stages", (LAYER,)),
+        ("stages", {STAGE: 1}),
+        ("stages", (type("Lying", (Stage,), {})((LAYER,)),)),
+        ("stem", ref("cifar", width={1, 2})),
+        ("family", 3),
+        ("family", b"nets"),
+        ("family", None),
+        ("paper", ["He"]),
+        ("paper", "\udcff"),
+        ("params", 1.5),
+        ("params", "1"),
+        ("macs", True),
+        ("aliases", (3,)),
+        ("aliases", {"one", "two"}),
+        ("aliases", (ref("net_b", sizes={1}),)),
+        ("references", ("timm",)),
+        ("references", 3),
+        ("keys", "ab"),
+        ("keys", ["ab"]),
+        ("keys", {"a": "b"}),
+        ("keys", (("a",),)),
+        ("keys", (("a", 1),)),
+        ("keys", ((None, "b"),)),
+        ("keys", (("(", "b"),)),
+        ("keys", (("a", r"\1"),)),
+        ("keys", (("a", r"\g<b>"),)),
+        ("keys", (("(a)", "{2}"),)),
+        ("keys", (("(a)", "{1} {2+1}"),)),
     ],
 )
 def test_model_with_an_impossible_value_names_the_field(field: str, value: object) -> None:
-    with pytest.raises(SpecError, match=field):
+    with pytest.raises(SpecError, match=rf"^net: {field}\b"):
         model(**{field: value})
+
+
+def test_numbers_and_texts_of_other_classes_become_pythons_own() -> None:
+    class Family(str):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    numbers = {"num_classes": np.int64(10), "params": np.uint8(1), "drop_path_rate": np.float32(0.5)}
+    spec = model(**numbers, family=Family("nets"), stages=(Stage((LAYER,), np.int32(2)),))
+    assert spec == model(num_classes=10, params=1, drop_path_rate=0.5, stages=(Stage((LAYER,), 2),))
+    assert [type(getattr(spec, field)) for field in (*numbers, "family")] == [int, int, float, str]
+    assert through_json(spec) == spec
 
 
 @pytest.mark.parametrize("field", ["stem", "head", "norm", "act", "init"])
@@ -371,6 +415,12 @@ def test_part_that_is_neither_name_nor_ref_is_refused(field: str) -> None:
 def test_stage_with_an_impossible_stride_is_refused(value: Any) -> None:
     with pytest.raises(SpecError, match="stride"):
         Stage((LAYER,), stride=value)
+
+
+@pytest.mark.parametrize("layers", [None, 3, {"basic": 1}, {"basic"}, (3,), (ref("basic", sizes={1}),), ([LAYER],)])
+def test_stage_without_a_sequence_of_layers_is_refused(layers: Any) -> None:
+    with pytest.raises(SpecError, match="layers"):
+        Stage(layers)
 
 
 def test_stage_without_layers_is_refused() -> None:
@@ -414,13 +464,57 @@ def test_reference_to_another_library_is_refused() -> None:
         Reference("keras", "resnet50")
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("library", None), ("name", 3), ("name", ""), ("options", 3), ("options", {"a": {1}}), ("overrides", ["a"])],
+)
+def test_reference_with_an_impossible_value_names_the_field(field: str, value: Any) -> None:
+    with pytest.raises(SpecError, match=rf"^(a reference's )?{field}\b"):
+        Reference(**{"library": "timm", "name": "resnet18", field: value})
+
+
+class Unhashable:
+    """A callable that is equal to others."""
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    def __call__(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("summary", 3),
+        ("summary", None),
+        ("summary", "\udcff"),
+        ("target", Unhashable()),
+        ("example", 3),
+        ("example", [{"planes": 8}, 3]),
+        ("example", {"planes": {8}}),
+    ],
+)
+def test_component_with_an_impossible_value_names_the_field(field: str, value: Any) -> None:
+    with pytest.raises(SpecError, match=rf"^act 'swish': {field}\b"):
+        Component(**{"kind": "act", "name": "swish", "target": "torch.nn:SiLU", field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("name", None), ("name", ""), ("regex", "("), ("regex", b"net"), ("regex", None), ("regex", 3), ("make", "net")],
+)
+def test_pattern_with_an_impossible_value_names_the_field(field: str, value: Any) -> None:
+    with pytest.raises(SpecError, match=field):
+        Pattern(**{"name": "net{n}", "regex": "net", "make": model, field: value})
+
+
 @pytest.mark.parametrize("target", ["torch.nn", "torch.nn:", ":SiLU", "", None, 3])
 def test_component_with_a_malformed_target_is_refused(target: Any) -> None:
     with pytest.raises(SpecError, match="act 'swish': target"):
         Component("act", "swish", target)
 
 
-@pytest.mark.parametrize("name", ["", None])
+@pytest.mark.parametrize("name", ["", None, 3, b"swish", "\udcff"])
 def test_component_without_a_name_is_refused(name: Any) -> None:
     with pytest.raises(SpecError, match="a component's name"):
         Component("act", name, "torch.nn:SiLU")

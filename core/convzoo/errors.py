@@ -6,6 +6,9 @@ Every message says what was asked, what there is instead, and how to mend it.
 from __future__ import annotations
 
 import difflib
+import math
+import reprlib
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -62,13 +65,61 @@ def listed(names: Iterable[str], limit: int = 40) -> str:
     return ", ".join(first_of(sorted(names), limit)) or "none"
 
 
-def require_int(name: str, value: Any, *, at_least: int) -> None:
-    """Raise OptionError, naming the option, unless ``value`` is an int of at least ``at_least``."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
-        raise OptionError(f"{name} must be an integer of at least {at_least}, got {value!r}")
+class _Short(reprlib.Repr):
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxstring, self.maxother = 3, 80, 160
+        self.maxtuple = self.maxlist = self.maxdict = self.maxset = self.maxfrozenset = 12
+
+    def repr_int(self, x: int, level: int) -> str:
+        # Python refuses to write very long integers.
+        return (
+            repr(x) if x.bit_length() < 128 else f"an integer of about {int(x.bit_length() * math.log10(2)) + 1} digits"
+        )
 
 
-def require_rate(name: str, value: Any) -> None:
-    """Raise OptionError, naming the option, unless ``value`` is a number in [0, 1)."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
-        raise OptionError(f"{name} must be a number from 0 up to, but not including, 1, got {value!r}")
+_SHORT = _Short()
+
+
+def shown(value: Any) -> str:
+    """``repr(value)`` in short, on one line; the name of its type if it has no ``repr``."""
+    try:
+        return " ".join(_SHORT.repr(value).split())
+    except Exception:
+        return f"<{type(value).__name__}>"
+
+
+_NUMPYS = {"b": bool, "i": int, "u": int, "f": float}
+"""What numpy's kinds of numbers are in Python."""
+_EXACT = {int: int.__int__, float: float.__float__, str: str.__str__}
+
+
+def scalar(value: Any) -> Any:
+    """``value``; but a number of numpy, or of a subclass of int, float or str, as Python's own."""
+    kind = type(value)
+    if value is None or kind in (bool, int, float, str):
+        return value
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and issubclass(kind, (numpy.generic, numpy.ndarray)) and value.ndim == 0:
+        ours = _NUMPYS.get(value.dtype.kind)
+        if ours is not None:
+            return ours(value)
+    return next((exact(value) for base, exact in _EXACT.items() if issubclass(kind, base)), value)
+
+
+def require_int(name: str, value: Any, *, at_least: int, at_most: int = 2**63 - 1) -> int:
+    """``value`` as an int; OptionError, naming the option, unless it is one from ``at_least`` to ``at_most``."""
+    number = scalar(value)
+    if type(number) is not int or number < at_least:
+        raise OptionError(f"{name} must be an integer of at least {at_least}, got {shown(value)}")
+    if number > at_most:
+        raise OptionError(f"{name} must be an integer of at most {at_most}, got {shown(value)}")
+    return number
+
+
+def require_rate(name: str, value: Any) -> float:
+    """``value`` as a number; OptionError, naming the option, unless it is one in [0, 1)."""
+    number = scalar(value)
+    if type(number) not in (int, float) or not 0 <= number < 1:
+        raise OptionError(f"{name} must be a number from 0 up to, but not including, 1, got {shown(value)}")
+    return number

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import torch
 from torch import nn
@@ -12,6 +11,7 @@ from torch import nn
 from convzoo.errors import WeightsError
 from convzoo.network.backbone import FeatureNet
 from convzoo.network.model import ConvNet
+from convzoo.spec.keys import rule
 from convzoo.spec.model import Model
 
 COUNTER = "num_batches_tracked"
@@ -32,36 +32,24 @@ def mapped(spec: Model, keys: Iterable[str]) -> dict[str, str]:
     """``keys`` of the state dict of ``spec``'s model, and what each becomes.
 
     Raises:
-        WeightsError: the spec declares no key map, or it sends two keys to one.
+        WeightsError: the spec declares no key map, or it sends two keys to one, or adds to what is no number.
     """
     if not spec.keys:
         raise WeightsError(f"{spec.name} has no key map to another library's names")
-    rules = [(re.compile(pattern), _replacement(replacement)) for pattern, replacement in spec.keys]
+    rules = [(pair, rule(*pair)) for pair in spec.keys]
     mapped: dict[str, str] = {}
     for key in keys:
         name = key
-        for pattern, replacement in rules:
-            name = pattern.sub(replacement, name)
+        for pair, (pattern, replacement) in rules:
+            try:
+                name = pattern.sub(replacement, name)
+            except ValueError as error:
+                raise WeightsError(f"the key map of {spec.name} fails on {name!r}, by {pair}: {error}") from error
         mapped[key] = name
     if len(set(mapped.values())) < len(mapped):
         twice = sorted(name for name, count in Counter(mapped.values()).items() if count > 1)
         raise WeightsError(f"the key map of {spec.name} sends two keys to each of {twice[:8]}")
     return mapped
-
-
-def _replacement(text: str) -> str | Callable[[re.Match[str]], str]:
-    """A replacement for ``re.sub``; ``{1}`` is the first group, and ``{1+2}`` the number in it plus 2."""
-    if not re.search(r"\{\d", text):
-        return text
-
-    def replace(match: re.Match[str]) -> str:
-        def group(found: re.Match[str]) -> str:
-            value = match[int(found[1])]
-            return str(int(value) + int(found[2])) if found[2] else value
-
-        return re.sub(r"\{(\d+)(?:\+(\d+))?\}", group, match.expand(text))
-
-    return replace
 
 
 def reference_state_dict(model: ConvNet | FeatureNet) -> dict[str, torch.Tensor]:

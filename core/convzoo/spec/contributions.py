@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from convzoo.errors import SpecError
+from convzoo.errors import SpecError, shown
+from convzoo.spec.checks import hashable, options, text
 from convzoo.spec.kinds import kind_fault
 from convzoo.spec.model import Model
 from convzoo.spec.refs import NO_OPTIONS, Options, as_options
@@ -35,19 +37,24 @@ class Component:
     example: Mapping[str, Any] | Sequence[Mapping[str, Any]] = NO_OPTIONS
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name:
-            raise SpecError(f"a component's name is a non-empty string, got {self.name!r}")
+        keep = functools.partial(object.__setattr__, self)
+        keep("name", text("a component's name", self.name, needed=True))
         if fault := kind_fault(self.kind, {field.name for field in dataclasses.fields(Model)}):
-            raise SpecError(f"a component's kind cannot be {self.kind!r} (of {self.name!r}): {fault}")
+            raise SpecError(f"a component's kind cannot be {shown(self.kind)} (of {self.name!r}): {fault}")
+        keep("kind", text("a component's kind", self.kind))
+        of = f"{self.kind} {self.name!r}: "
+        keep("summary", text(f"{of}summary", self.summary))
         if isinstance(self.target, str):
+            keep("target", text(f"{of}target", self.target))
             module, _, attribute = self.target.partition(":")
             if not module or not attribute:
-                raise SpecError(f"{self.kind} {self.name!r}: target {self.target!r} should read 'module:attribute'")
+                raise SpecError(f"{of}target {self.target!r} should read 'module:attribute'")
         elif not callable(self.target):
-            raise SpecError(f"{self.kind} {self.name!r}: target must be 'module:attribute' or a callable")
+            raise SpecError(f"{of}target must be 'module:attribute' or a callable")
+        hashable(f"{of}target", self.target)
         several = isinstance(self.example, (list, tuple)) and self.example
-        example = tuple(map(as_options, self.example)) if several else as_options(self.example)
-        object.__setattr__(self, "example", example)
+        each = tuple(options(f"{of}example", example) for example in (self.example if several else (self.example,)))
+        keep("example", each if several else each[0])
 
     @property
     def examples(self) -> tuple[Options, ...]:
@@ -77,9 +84,12 @@ class Pattern:
     make: Callable[..., Model]
 
     def __post_init__(self) -> None:
+        keep = functools.partial(object.__setattr__, self)
+        keep("name", text("a pattern's name", self.name, needed=True))
+        keep("regex", text(f"pattern {self.name!r}: regex", self.regex))
         try:
             re.compile(self.regex)
-        except (re.error, TypeError) as error:
-            raise SpecError(f"pattern {self.name!r}: {self.regex!r} is no regular expression: {error}") from error
+        except Exception as error:
+            raise SpecError(f"pattern {self.name!r}: regex {self.regex!r} is none: {error}") from error
         if not callable(self.make):
-            raise SpecError(f"pattern {self.name!r}: make must be callable, got {self.make!r}")
+            raise SpecError(f"pattern {self.name!r}: make must be callable, got {shown(self.make)}")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from convzoo.errors import SpecError, require_int, require_rate
+from convzoo.errors import SpecError, require_int, require_rate, shown
+from convzoo.spec.checks import instances, options, part, sequence, text
 from convzoo.spec.json import plain, unplain
+from convzoo.spec.keys import key_pairs
 from convzoo.spec.kinds import KINDS
-from convzoo.spec.refs import NAME, NAME_RULE, NO_OPTIONS, Options, Ref, as_options, as_ref
+from convzoo.spec.refs import NAME, NAME_RULE, NO_OPTIONS, Options, Ref
 
 PARTS = tuple(kind.name for kind in KINDS.values() if kind.of_model)
 """Fields of a model that hold parts; each is named after its kind."""
@@ -34,10 +37,12 @@ class Stage:
     def __post_init__(self) -> None:
         if isinstance(self.layers, (str, Ref)):
             raise SpecError(f"a stage's layers are a sequence, got the single {self.layers!r}; write [layer]")
-        object.__setattr__(self, "layers", tuple(as_ref(layer) for layer in self.layers))
-        if not self.layers:
+        layers = sequence("a stage's layers", self.layers)
+        if not layers:
             raise SpecError("a stage needs at least one layer")
-        require_int("stride", self.stride, at_least=1)
+        checked = {key: part("layers", layer) for key, layer in {id(layer): layer for layer in layers}.items()}
+        object.__setattr__(self, "layers", tuple(checked[id(layer)] for layer in layers))  # most are one and the same
+        object.__setattr__(self, "stride", require_int("a stage's stride", self.stride, at_least=1))
 
     def runs(self) -> list[tuple[int, Ref]]:
         """``(count, layer)`` for each run of equal neighbours."""
@@ -58,10 +63,13 @@ class Reference:
     overrides: Options = NO_OPTIONS
 
     def __post_init__(self) -> None:
+        for field in ("library", "name"):
+            object.__setattr__(self, field, text(f"a reference's {field}", getattr(self, field), needed=True))
         if self.library not in ("timm", "torchvision"):
             raise SpecError(f"references are to timm or torchvision, not {self.library!r}")
-        object.__setattr__(self, "options", as_options(self.options))
-        object.__setattr__(self, "overrides", as_options(self.overrides))
+        for field in ("options", "overrides"):
+            value = options(f"{field} of the reference to {self.name}", getattr(self, field))
+            object.__setattr__(self, field, value)
 
 
 @dataclass(frozen=True)
@@ -114,31 +122,26 @@ class Model:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
-            raise SpecError(f"model {self.name!r}: {NAME_RULE}")
+            raise SpecError(f"model {shown(self.name)}: {NAME_RULE}")
+        keep, of = functools.partial(object.__setattr__, self), f"{str.__str__(self.name)}: "
+        for field in ("name", "family", "dataset", "paper"):
+            keep(field, text(of + field, getattr(self, field)))
         for field in PARTS:
-            object.__setattr__(self, field, as_ref(getattr(self, field)))
-        for field in ("stages", "aliases", "references", "keys"):
-            value = getattr(self, field)
-            if isinstance(value, str) or not isinstance(value, Iterable):
-                raise SpecError(f"{self.name}: {field} is a sequence, got {value!r}")
-            object.__setattr__(self, field, tuple(value))
-        object.__setattr__(self, "aliases", tuple(as_ref(alias) for alias in self.aliases))
-        if not all(isinstance(reference, Reference) for reference in self.references):
-            raise SpecError(f"{self.name}: references are Reference, got {self.references!r}")
-        try:
-            object.__setattr__(self, "keys", tuple((str(a), str(b)) for a, b in self.keys))
-        except ValueError as error:
-            raise SpecError(f"keys are pairs (pattern, replacement), got {self.keys!r}") from error
-        if not self.stages or not all(isinstance(stage, Stage) for stage in self.stages):
-            raise SpecError(f"{self.name}: stages must be one or more Stage, got {self.stages!r}")
+            keep(field, part(of + field, getattr(self, field)))
+        keep("aliases", tuple(part(f"{of}aliases", alias) for alias in sequence(f"{of}aliases", self.aliases)))
+        keep("references", instances(f"{of}references", self.references, Reference))
+        keep("keys", key_pairs(f"{of}keys", self.keys))
+        keep("stages", instances(f"{of}stages", self.stages, Stage))
+        if not self.stages:
+            raise SpecError(f"{of}stages must be one or more Stage, got none")
         for field, least in {"num_classes": 0, "in_chans": 1, "input_size": 1}.items():
-            require_int(field, getattr(self, field), at_least=least)
+            keep(field, require_int(of + field, getattr(self, field), at_least=least))
         for field, least in {"output_stride": 1, "params": 0, "macs": 0}.items():
             if getattr(self, field) is not None:
-                require_int(field, getattr(self, field), at_least=least)
-        require_rate("drop_path_rate", self.drop_path_rate)
-        if not isinstance(self.dataset, str) or self.dataset not in DATASETS:
-            raise SpecError(f"dataset={self.dataset!r}: known are {', '.join(DATASETS)}")
+                keep(field, require_int(of + field, getattr(self, field), at_least=least))
+        keep("drop_path_rate", require_rate(f"{of}drop_path_rate", self.drop_path_rate))
+        if self.dataset not in DATASETS:
+            raise SpecError(f"{of}dataset={self.dataset!r}: known are {', '.join(DATASETS)}")
 
     def derived(self, **changes: Any) -> Model:
         """A copy with ``changes`` of fields, which no longer claims what this one was pinned to.
@@ -178,7 +181,7 @@ class Model:
             raise SpecError(f"not a model's dict: {data!r}")
         fields = {field.name for field in dataclasses.fields(cls)}
         if unknown := set(data) - fields:
-            raise SpecError(f"a model has no field {sorted(unknown)}; the fields are {sorted(fields)}")
+            raise SpecError(f"a model has no field {sorted(map(str, unknown))}; the fields are {sorted(fields)}")
         values = {key: unplain(value) for key, value in data.items()}
         try:
             values["stages"] = tuple(Stage(**stage) for stage in values["stages"])
