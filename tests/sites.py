@@ -92,6 +92,10 @@ class Site:
         info.joinpath("entry_points.txt").write_text(f"[convzoo]\n{name} = {target}\n")
         importlib.invalidate_caches()
 
+    def info(self, distribution: str) -> Path:
+        """The folder with the metadata of a distribution that was installed here."""
+        return self.folder / f"{distribution.replace('-', '_')}-1.2.3.dist-info"
+
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a fresh interpreter that sees this folder."""
         path = os.pathsep.join(filter(None, [str(self.folder), os.environ.get("PYTHONPATH")]))

@@ -24,6 +24,7 @@ from .sites import (
     GOOD,
     PARTS,
     Site,
+    assert_builds,
     assert_kept_out,
     contents,
     discover,
@@ -43,6 +44,8 @@ def test_good_plugin_is_let_in_and_builds(site: Site) -> None:
 
 # A broken plugin
 
+MUTE = "class Mute(BaseException):\n    def __str__(self): return str(1 / 0)\n"
+
 
 @pytest.mark.parametrize(
     ("source", "reason"),
@@ -51,6 +54,10 @@ def test_good_plugin_is_let_in_and_builds(site: Site) -> None:
         pytest.param("from convzoo import no_such_name", "cannot import name 'no_such_name'", id="ImportError"),
         pytest.param("def broken(:", "SyntaxError", id="SyntaxError"),
         pytest.param("raise SystemExit('bye')", "SystemExit: bye", id="SystemExit"),
+        pytest.param("class Stop(BaseException): ...\nraise Stop('here')", "Stop: here", id="BaseException"),
+        pytest.param("raise GeneratorExit", "GeneratorExit", id="GeneratorExit"),
+        pytest.param(f"{MUTE}raise Mute", "Mute: its text cannot be had, for a ZeroDivisionError", id="no text"),
+        pytest.param("raise OSError('/tmp/\\udcff\\x1b[1m\\n x')", "OSError: /tmp/\\udcff\\x1b[1m x", id="odd text"),
         pytest.param("1 / 0", "ZeroDivisionError", id="ZeroDivisionError"),
         pytest.param(None, "No module named 'bad_zoo'", id="no module"),
     ],
@@ -67,16 +74,18 @@ def test_plugin_whose_entry_point_names_nothing_is_kept_out(site: Site) -> None:
     assert_kept_out(before, "has no attribute 'nothing'")
 
 
-def test_plugin_that_raises_half_way_is_kept_out_whole(site: Site) -> None:
+@pytest.mark.parametrize("raised", ["RuntimeError", "SystemExit", "BaseException"])
+def test_plugin_that_raises_half_way_is_kept_out_whole(site: Site, raised: str) -> None:
     before = discover()
-    site.install("bad", hook("raise RuntimeError('half-way')"))
-    assert_kept_out(before, "RuntimeError: half-way")
+    site.install("bad", hook(f"raise {raised}('half-way')"))
+    assert_kept_out(before, f"{raised}: half-way")
 
 
-def test_plugin_that_exits_half_way_is_kept_out_whole(site: Site) -> None:
-    before = discover()
-    site.install("bad", hook("raise SystemExit('half-way')"))
-    assert_kept_out(before, "SystemExit: half-way")
+@pytest.mark.parametrize("source", ["raise KeyboardInterrupt", hook("raise KeyboardInterrupt")], ids=["import", "hook"])
+def test_only_the_users_interrupt_is_not_a_plugins_fault(site: Site, source: str) -> None:
+    site.install("bad", source)
+    with pytest.raises(KeyboardInterrupt):
+        discover()
 
 
 def test_plugin_with_a_misspelt_hook_is_kept_out(site: Site) -> None:
@@ -109,17 +118,148 @@ def test_plugin_whose_hook_wants_an_argument_is_kept_out(site: Site) -> None:
     assert_kept_out(before, "registry")
 
 
-@pytest.mark.parametrize("item", ["'resnet18'", "None", "Model", "STAGES[0]"])
+LIAR = "type('Liar', (), {'__class__': Model, '__repr__': lambda self: 1 / 0})()"
+
+
+@pytest.mark.parametrize(
+    "item", ["'resnet18'", "None", "Model", "STAGES[0]", LIAR, "type('Own', (Model,), {})('n', 'f', 'cifar', STAGES)"]
+)
 def test_plugin_that_yields_something_else_is_kept_out_whole(site: Site, item: str) -> None:
     before = discover()
     site.install("bad", hook(f"yield {item}"))
     assert_kept_out(before, "neither a Component nor a Model")
 
 
-def test_plugin_whose_hook_returns_no_iterable_is_kept_out(site: Site) -> None:
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("PARTS[0]", "not iterable"),
+        ("3", "returns 3, which is not iterable"),
+        ("'resnet18'", "returns 'resnet18', which is no sequence of contributions"),
+        ("{}", "returns {}, which is no sequence of contributions"),
+    ],
+)
+def test_plugin_whose_hook_returns_no_iterable_is_kept_out(site: Site, value: str, reason: str) -> None:
     before = discover()
-    site.install("bad", PARTS + "@hookimpl\ndef convzoo_contribute():\n    return PARTS[0]\n")
-    assert_kept_out(before, "not iterable")
+    site.install("bad", PARTS + f"@hookimpl\ndef convzoo_contribute():\n    return {value}\n")
+    assert_kept_out(before, reason)
+
+
+def test_plugin_may_have_several_hooks(site: Site) -> None:
+    more = "@hookimpl(specname='convzoo_contribute')\ndef more():\n    yield Component('attention', 'more', 'a:b')\n"
+    site.install("bad", f"{hook()}\n{more}")
+    assert {("attention", "more"), ("attention", "bad_gate")} <= contents(discover()).keys()
+
+
+@pytest.mark.parametrize(
+    ("item", "reason"),
+    [
+        ("Model('net', 3, ref('cifar'), STAGES)", "net: family is text, got 3"),
+        ("Model('net', 'f', ref('cifar'), STAGES, paper=['He'])", "net: paper is text, got ['He']"),
+        ("Component('attention', 'gate', 'a:b', 3)", "attention 'gate': summary is text, got 3"),
+        ("Model('net', 'f\\udcff', ref('cifar'), STAGES)", "net: family is text that can be written down"),
+        ("Model('net', 'f', ref('cifar'), STAGES, macs=10**400)", "net: macs must be an integer of at most"),
+    ],
+)
+def test_spec_that_no_listing_could_show_is_kept_out(site: Site, item: str, reason: str) -> None:
+    before = discover()
+    site.install("bad", hook(f"yield {item}"))
+    assert_kept_out(before, reason)
+
+
+# What is wrong with an installation
+
+
+@pytest.mark.parametrize(
+    ("file", "data", "reason"),
+    [
+        ("METADATA", None, "its metadata cannot be used: it lacks a name or a version"),
+        ("METADATA", b"Name: bad-zoo\n", "its metadata cannot be used: it lacks a name or a version"),
+        ("METADATA", b"Version: 1.2.3\n", "its metadata cannot be used: it lacks a name or a version"),
+        ("METADATA", b"Name: \xff\n", "its metadata cannot be used: UnicodeDecodeError"),
+        ("entry_points.txt", b"\xff", "its entry_points.txt cannot be read: UnicodeDecodeError"),
+        ("entry_points.txt", b"[convzoo]\nbad\n", "'bad' in its entry_points.txt should read"),
+        ("entry_points.txt", b"[convzoo]\nbad = a b\n", "'bad = a b' in its entry_points.txt should read"),
+        ("entry_points.txt", b"[convzoo]\n= bad_zoo\n", "'= bad_zoo' in its entry_points.txt should read"),
+        (
+            "entry_points.txt",
+            b"[convzoo\nbad = bad_zoo\n",
+            "'[convzoo' in its entry_points.txt should read '[convzoo]'",
+        ),
+    ],
+)
+def test_malformed_distribution_costs_the_others_nothing_and_is_named(
+    site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], file: str, data: bytes, reason: str
+) -> None:
+    before = discover()
+    site.install("bad", hook())
+    path = site.info("bad-zoo") / file
+    path.unlink() if data is None else path.write_bytes(data)
+    found, [message] = discover_with_warnings()
+    assert re.match(r"plugin '.*' \(bad.zoo 1\.2\.3\) is broken and was skipped: PluginError: ", message)
+    assert reason in message
+    assert contents(found) == contents(before)
+    _, rest = notes(found, monkeypatch, capsys)
+    assert reason in rest
+    monkeypatch.setenv("CONVZOO_DISABLE", re.findall(r"CONVZOO_DISABLE=(\S+)", message)[0])
+    assert contents(discover()) == contents(before)
+
+
+def test_malformed_entry_point_of_another_group_is_nobodys_business(site: Site) -> None:
+    site.install("bad", hook())
+    with site.info("bad-zoo").joinpath("entry_points.txt").open("a") as file:
+        file.write("[console_scripts]\nno script\n")
+    assert discover().records["bad"].status == "ok"
+
+
+def test_entry_point_may_name_extras(site: Site) -> None:
+    site.install("bad", hook(), target="bad_zoo")
+    site.info("bad-zoo").joinpath("entry_points.txt").write_text("; of ours\n[convzoo]\nbad = bad_zoo [all]\n")
+    assert discover().records["bad"].status == "ok"
+
+
+def test_what_an_old_version_has_left_behind_does_not_hide_the_new_one(site: Site) -> None:
+    site.install("bad", hook())
+    for name in ("bad_zoo", "convzoo", "convzoo_resnest"):
+        old = site.folder / f"{name}-0.0.1.dist-info"
+        old.mkdir()
+        if name != "convzoo":  # which has none
+            old.joinpath("entry_points.txt").write_text("[convzoo]\nbad = bad_zoo\n")
+    code = (
+        "from convzoo.plugins.host import plugins; print({r.status for r in plugins().records.values()}, len(plugins()"
+    )
+    told = site.run("-c", f"{code}.registry.models()), plugins().records['bad'].owner)")
+    assert told.stdout == f"{{'ok'}} {len(plugins().registry.models()) + 2} plugin 'bad' (bad-zoo 1.2.3)\n", told.stderr
+
+
+def test_one_module_under_two_entry_points_is_named_with_the_plugin_that_has_it(site: Site) -> None:
+    site.install("bad", hook())
+    before = discover()
+    site.install("bad2", None, target="bad_zoo")
+    assert_kept_out(before, "names the same module or object as that of plugin 'bad' (bad-zoo 1.2.3)", name="bad2")
+
+
+def test_everything_that_is_broken_is_shown_and_nothing_else_is_touched(
+    site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = discover()
+    sources = [
+        hook(f"raise ValueError({'x' * 5000!r})"),
+        f"{MUTE}raise Mute",
+        hook("raise SystemExit('a\\nb\\nc')"),
+        "",
+    ]
+    for number, source in enumerate(sources):
+        site.install(f"bad{number}", source)
+    site.install("bad4", hook())
+    site.info("bad4-zoo").joinpath("METADATA").unlink()
+    found, messages = discover_with_warnings()
+    assert len(messages) == 5
+    assert contents(found) == contents(before)
+    table, rest = notes(found, monkeypatch, capsys)
+    assert len(re.findall(r"^bad\d .* broken  ", table, re.MULTILINE)) == 5
+    assert len(re.findall(r"^plugin 'bad\d' .* is broken: .*CONVZOO_DISABLE=bad\d\.$", rest, re.MULTILINE)) == 5
+    assert max(map(len, rest.splitlines())) < 600
 
 
 @pytest.mark.parametrize("name", ["", "-net", "bad net", "bad/net", "bad_net\n"])
@@ -133,7 +273,8 @@ def test_plugin_with_a_malformed_name_is_kept_out_whole(site: Site, name: str) -
 
 
 @pytest.mark.parametrize(
-    "requirement", ["convzoo>=9.0,<9.1", "convzoo (>=9.0,<9.1)", "convzoo[all] >= 9.0, < 9.1", "convzoo==9.*"]
+    "requirement",
+    ["ConvZoo>=9.0,<9.1", "convzoo>=9.0,<9.1", "convzoo (>=9.0,<9.1)", "convzoo[all] >= 9.0, < 9.1", "convzoo==9.*"],
 )
 def test_plugin_for_another_core_version_is_kept_out(site: Site, requirement: str) -> None:
     before = discover()
@@ -166,7 +307,7 @@ def test_plugin_with_a_requirement_that_holds_is_let_in(site: Site, requirement:
     assert discover().records["other"].status == "ok"
 
 
-@pytest.mark.parametrize("requirement", ["convzoo=>0.1", "convzoo>=latest", "convzoo>0.1;"])
+@pytest.mark.parametrize("requirement", ["convzoo=>0.1", "convzoo>=latest", "convzoo>0.1;", "two words", ""])
 def test_plugin_with_a_requirement_that_says_nothing_is_kept_out(site: Site, requirement: str) -> None:
     before = discover()
     site.install("bad", hook(), requires=(requirement,))
@@ -190,6 +331,7 @@ def test_plugin_with_a_requirement_that_says_nothing_is_kept_out(site: Site, req
         pytest.param(None, "good-zoo, convzoo-sknet", {*FIRST_PARTY, "other"} - {"sknet"}, id="deny by distribution"),
         pytest.param("good,other", "other", {"good"}, id="both"),
         pytest.param("good,other", "other-zoo,good-zoo", set(), id="both by other names"),
+        pytest.param("builtin", None, set(), id="allow the core alone"),
     ],
 )
 def test_environment_chooses_the_plugins(
@@ -205,6 +347,37 @@ def test_environment_chooses_the_plugins(
     assert status == {key: "ok" if key in chosen else "disabled" for key in {"builtin", "good", "other", *FIRST_PARTY}}
     assert {entry.owner.name for entry in found.registry.models().values()} <= chosen
     assert ("good_zoo" in sys.modules) == ("good" in expected)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("CONVZOO_STRICT", "yes", "CONVZOO_STRICT='yes' is neither 0 nor 1"),
+        ("CONVZOO_DISABLE", "goood", "CONVZOO_DISABLE names 'goood', which no plugin is called. Did you mean 'good"),
+        (
+            "CONVZOO_PLUGINS",
+            "good,sk-net",
+            "CONVZOO_PLUGINS names 'sk-net', which no plugin is called. Did you mean 'sk",
+        ),
+    ],
+)
+def test_mistake_in_the_environment_is_told_of_with_the_cure(
+    site: Site,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    variable: str,
+    value: str,
+    message: str,
+) -> None:
+    monkeypatch.setenv(variable, value)
+    found, [told] = discover_with_warnings()
+    assert told.startswith(message)
+    assert found.records["good"].status == "ok"
+    assert message in notes(found, monkeypatch, capsys)[1]
+    if variable != "CONVZOO_STRICT":
+        monkeypatch.setenv("CONVZOO_STRICT", "1")
+        with pytest.raises(PluginError, match=re.escape(message)):
+            discover()
 
 
 def test_disabled_plugin_is_broken_in_silence(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -397,6 +570,71 @@ def test_plugin_that_claims_a_taken_name_is_told_of_with_both_and_both_cures(
     assert re.search(r"CONVZOO_DISABLE=rival(-zoo)?\.\n", rest)
 
 
+# Patterns that fail
+
+
+PATTERN = """
+def make(number):
+    if number == "0":
+        raise SpecError("0 is refused")
+    {body}
+
+@hookimpl
+def convzoo_contribute():
+    yield from PARTS
+    yield Pattern("pat{{number}}", r"pat(?P<number>\\d+)", make)
+"""
+
+
+def pattern(body: str) -> str:
+    """A plugin's source with a pattern whose models are made so."""
+    return f"from convzoo import Pattern, SpecError\n{MUTE}{PARTS}{PATTERN.format(body=body)}"
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+        ("raise Mute", "Mute: its text cannot be had"),
+        ("return number", "it makes '1', not a Model"),
+        ("return None", "it makes None, not a Model"),
+    ],
+)
+def test_pattern_that_fails_costs_nobody_else_anything_and_is_named_once(
+    site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], body: str, reason: str
+) -> None:
+    site.install("bad", pattern(body))
+    site.install("other", hook("yield Model('pat1', 'other', ref('cifar'), STAGES)").replace("bad_", "other_"))
+    found, [message] = discover_with_warnings()
+    assert message.startswith("pattern 'pat{number}' of plugin 'bad' (bad-zoo 1.2.3) fails on 'pat1': " + reason)
+    assert "CONVZOO_DISABLE=bad-zoo" in message
+    assert {name: found.records[name].status for name in ("bad", "other")} == {"bad": "ok", "other": "ok"}
+    assert_builds(found, "bad_net", "pat1", "resnet18")
+    culprit = re.escape("pattern 'pat{number}' of plugin 'bad' (bad-zoo 1.2.3) fails on ")
+    with pytest.raises(convzoo.UnknownNameError, match=f"There is no model 'pat2': {culprit}"):
+        found.registry.model("pat2")
+    with pytest.raises(convzoo.UnknownNameError, match="0 is refused"):
+        found.registry.model("pat0")
+    assert message in notes(found, monkeypatch, capsys)[1]
+    monkeypatch.setenv("CONVZOO_STRICT", "1")
+    with pytest.raises(PluginError, match=culprit):
+        discover()
+
+
+def test_pattern_that_is_registered_again_is_given_a_new_chance(mine: str) -> None:
+    def make(fail: bool) -> convzoo.Pattern:
+        return convzoo.Pattern("pat", "pat1", lambda: net("pat1") if not fail else 1 / 0)
+
+    for _ in range(2):
+        convzoo.register(make(True), plugin=mine)
+        with pytest.warns(convzoo.PluginWarning, match="Mend what you have registered"):
+            assert not convzoo.is_model("pat1")
+        assert not convzoo.is_model("pat1")
+    convzoo.register(make(False), plugin=mine)
+    assert convzoo.model_info("pat1").plugin.name == mine
+
+
 # Targets that do not load
 
 
@@ -422,6 +660,53 @@ def test_target_whose_module_breaks_is_not_blamed_on_a_missing_name(site: Site, 
     with pytest.raises((ImportError, convzoo.ConvzooError)) as caught:
         convzoo.create_model("resnet18", attention="crumbling", device="meta")
     assert "no attribute 'gate'" not in str(caught.value)
+
+
+@pytest.fixture
+def exits(site: Site, mine: str) -> str:
+    """A module whose functions end the program, as importing ``exits_too`` does."""
+    body = "import sys\ndef gate(channels): sys.exit(3)\ndef start(model):\n    sys.exit(3)\n    yield\n"
+    body += "from torch import nn\nclass Late(nn.Identity):\n    def forward(self, x): sys.exit(3)\n"
+    body += (
+        "class Odd:\n    def __call__(self): ...\n    __signature__ = property(lambda self: sys.exit(3))\nodd = Odd()\n"
+    )
+    site.folder.joinpath("exits.py").write_text(body)
+    site.folder.joinpath("exits_too.py").write_text("raise SystemExit(3)")
+    site.modules += ["exits", "exits_too"]
+    targets = {"gate": "exits:gate", "import": "exits_too:gate", "odd": "exits:odd", "late": "exits:Late"}
+    parts = [Component("attention", name, target) for name, target in targets.items()]
+    convzoo.register(*parts, Component("init", "start", "exits:start"), plugin=mine)
+    return mine
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("attention", "gate"), ("attention", "import"), ("attention", "odd"), ("init", "start")]
+)
+def test_target_that_ends_the_program_is_an_error_of_ours(
+    exits: str, capsys: pytest.CaptureFixture[str], kind: str, name: str
+) -> None:
+    with pytest.raises(PluginError, match=rf"^{kind} '{name}' of plugin 'mine' .*SystemExit: 3.* Mend what you have"):
+        convzoo.create_model("resnet20", **{kind: name})
+    assert cli.main(["list", "--parts", kind]) == 0
+    assert name in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("gate", "attention 'gate' of plugin 'mine' (none 0) cannot be made: SystemExit: 3, in "),
+        (
+            "import",
+            "attention 'import' of plugin 'mine' (none 0) cannot be imported from exits_too:gate: SystemExit: 3",
+        ),
+        ("late", "it was ended by a part or a plugin: SystemExit: 3, in "),
+    ],
+)
+def test_command_line_reports_a_target_that_ends_the_program(
+    exits: str, capsys: pytest.CaptureFixture[str], name: str, reason: str
+) -> None:
+    assert cli.main(["show", "resnet20", f"attention={name}", "--build"]) == 2
+    assert f"convzoo show: {reason}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("target", ["json:no_such_gate", "no_such_module:Gate"], ids=["name", "module"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 import torch
@@ -51,7 +52,16 @@ def test_registering_nothing_empties_the_name(mine: str) -> None:
     assert convzoo.list_models(plugin=mine) == []
 
 
-@pytest.mark.parametrize("wrong", [3, net("resnet18")], ids=["not a contribution", "taken name"])
+class Own(Model):
+    """A model that says of itself what it likes."""
+
+    family = 3  # type: ignore[assignment]
+
+
+OWN = Own("own", "own", ref("cifar"), net("own").stages)
+
+
+@pytest.mark.parametrize("wrong", [3, OWN, net("resnet18")], ids=["not a contribution", "own class", "taken name"])
 def test_failing_registration_leaves_the_one_before(mine: str, wrong: object) -> None:
     first = net("mine_net", aliases=(ref("mine_alias", num_classes=3),))
     convzoo.register(first, Component("block", "grow", Grow), plugin=mine)
@@ -92,14 +102,14 @@ def test_registration_cannot_go_by_the_name_of_an_installed_plugin(name: str) ->
     assert contents(plugins()) == before
 
 
-@pytest.mark.parametrize("name", ["resnest", "wide-resnet", "my zoo"])
+@pytest.mark.parametrize("name", ["resnest", "wide-resnet", "my zoo", "", 3, ["mine"]])
 def test_registration_cannot_go_by_a_name_that_no_plugin_may_have(
-    site: Site, monkeypatch: pytest.MonkeyPatch, name: str
+    site: Site, monkeypatch: pytest.MonkeyPatch, name: Any
 ) -> None:
     monkeypatch.setenv("CONVZOO_PLUGINS", "good")
     found = Plugins()
     before = contents(found)
-    with pytest.raises(PluginError, match=r"choose another name|a name has letters"):
+    with pytest.raises(PluginError, match=r"choose another name|a name has letters|a plugin's name is text"):
         found.register([net("mine_net")], name)
     assert contents(found) == before
 

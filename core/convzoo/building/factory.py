@@ -17,6 +17,7 @@ from convzoo.errors import OptionError
 from convzoo.layers import out_of_place
 from convzoo.plugins.host import registry as the_registry
 from convzoo.plugins.registry import Registry
+from convzoo.plugins.telling import ended
 from convzoo.spec.kinds import NEUTRAL, SHARED
 from convzoo.spec.refs import Ref
 
@@ -59,6 +60,7 @@ class Factory:
         taken.update(self._options)
         try:
             made = part.target(*args, **taken)
+            made = list(made) if part.kind.shape is None else made
         except OptionError as error:
             raise OptionError(f"{error}, in {part.component.kind} {self.ref}") from None
         except TypeError:
@@ -67,6 +69,10 @@ class Factory:
             except TypeError as error:
                 raise OptionError(f"{part} of {part.owner}: {error}") from None
             raise
+        except (Exception, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            raise ended(f"{part} of {part.owner} cannot be made", error, part.owner.cure) from error
         if part.kind.shape is None:
             return made
         if not isinstance(made, nn.Module):

@@ -13,6 +13,7 @@ from torch import nn
 from convzoo.building.annotations import described, fits, has_callable, readable
 from convzoo.errors import OptionError, PluginError, did_you_mean, listed
 from convzoo.plugins.registry import Owner, Registry
+from convzoo.plugins.telling import told
 from convzoo.spec.contributions import Component
 from convzoo.spec.kinds import SHARED, Kind, given, kind_of
 from convzoo.spec.refs import Options, PerStage, Ref, as_ref, at_stage
@@ -97,14 +98,18 @@ class Part:
 
 @functools.cache
 def read(component: Component, owner: Owner) -> Part:
-    """A component's code, imported, and its signature; PluginError if that cannot be."""
+    """A component's code, imported, and its signature; PluginError if either cannot be had."""
+    doing = f"imported from {component.target}"
     try:
         target = component.load()
-    except Exception as error:
-        what = f"{component.kind} {component.name!r} of {owner} cannot be imported from {component.target}"
-        raise PluginError(f"{what}: {type(error).__name__}: {error}") from error
-    function = target.__init__ if inspect.isclass(target) else target
-    return Part(component, owner, target, inspect.signature(target), readable(function))
+        doing = "read: its signature cannot be had"
+        function = target.__init__ if inspect.isclass(target) else target
+        return Part(component, owner, target, inspect.signature(target), readable(function))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        what = f"{component.kind} {component.name!r} of {owner} cannot be {doing}"
+        raise PluginError(f"{what}: {told(error)}. {owner.cure}.") from error
 
 
 def find(registry: Registry, kind: str, ref: Ref) -> Part:

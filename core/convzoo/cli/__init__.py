@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from convzoo.cli import check, list, new, parity, plugins, show
 from convzoo.errors import ConvzooError
+from convzoo.plugins.telling import no_exit
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,7 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         words += rest
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
     try:
-        status: int = options.run(options)
+        with no_exit("it was ended by a part or a plugin", "Mend that, or leave it out"):
+            status: int = options.run(options)
         sys.stdout.flush()
         return status
     except (ConvzooError, OSError) as error:

@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
             "components": components[record.owner],
             "seconds": round(record.seconds, 1),
             "imported_torch": record.imported_torch,
-            "error": record.error,
+            "error": " ".join(filter(None, [record.error, *found.registry.failures.of(record.owner)])),
         }
         for record in found.records.values()
     ]
@@ -58,6 +58,7 @@ def _notes(found: Plugins) -> Iterator[str]:
         disable = f"CONVZOO_DISABLE={found.handle(record.owner)}"
         if record.status == "broken":
             yield f"{record.owner} is broken: {record.error}. Mend, update or uninstall it, or leave it out: {disable}."
+        yield from found.registry.failures.of(record.owner)
         ways = [f"took {record.seconds:.1f} s"] * (record.seconds > SLOW) + ["imported torch"] * record.imported_torch
         if ways:
             yield (
@@ -66,3 +67,5 @@ def _notes(found: Plugins) -> Iterator[str]:
             )
     if any(record.status == "disabled" for record in found.records.values()):
         yield "Disabled are those that CONVZOO_DISABLE names, or CONVZOO_PLUGINS does not."
+    for mistake in found.mistakes:
+        yield f"{mistake}."

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from convzoo.plugins.telling import one_line
+
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> str:
     """Rows under a header, in columns as wide as their widest cell; those in ``right`` are aligned to the right."""
-    cells = [list(header), *map(list, rows)]
+    cells = [[cell if cell.isprintable() else one_line(cell) for cell in row] for row in (header, *rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
     lines = [
         "  ".join(

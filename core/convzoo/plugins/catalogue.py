@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.metadata
 import importlib.resources
@@ -15,11 +16,25 @@ def normalized(name: str) -> str:
 
 
 @functools.cache
+def core() -> importlib.metadata.Distribution:
+    """The core's own distribution, rather than what an old version of it may have left behind.
+
+    Raises:
+        PackageNotFoundError: it is not installed.
+    """
+    for dist in importlib.metadata.distributions(name="convzoo"):
+        with contextlib.suppress(Exception):
+            if dist.version:
+                return dist
+    raise importlib.metadata.PackageNotFoundError("convzoo")
+
+
+@functools.cache
 def first_party() -> frozenset[str]:
     """The core, and the plugins that its extras install, as distributions."""
-    required = importlib.metadata.requires("convzoo") or ()
-    plugins = (re.match(r"convzoo-[\w.-]+(?=.*\bextra ==)", requirement) for requirement in required)
-    return frozenset({"convzoo", *(normalized(plugin[0]) for plugin in plugins if plugin)})
+    required = core().requires or ()
+    plugins = (re.match(r"\s*(convzoo[-_.][\w.-]+).*;.*\bextra\b", text, re.IGNORECASE) for text in required)
+    return frozenset({"convzoo", *(normalized(plugin[1]) for plugin in plugins if plugin)})
 
 
 @functools.cache

@@ -8,33 +8,56 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import warnings
+from collections.abc import Iterable, Iterator
 
-from convzoo.errors import PluginError
-from convzoo.plugins.catalogue import normalized
+from convzoo.errors import PluginError, PluginWarning, did_you_mean, listed
+from convzoo.plugins.catalogue import core, normalized
+from convzoo.plugins.telling import told
+
+ALLOW, DENY, STRICT = "CONVZOO_PLUGINS", "CONVZOO_DISABLE", "CONVZOO_STRICT"
 
 
 def allowed(name: str, distribution: str) -> bool:
     """Whether the environment wants the plugin of this name and distribution."""
-    names = _names(f"{name},{distribution}")
-    allow = os.environ.get("CONVZOO_PLUGINS")
-    return (allow is None or bool(names & _names(allow))) and not names & _names(os.environ.get("CONVZOO_DISABLE", ""))
+    names = {normalized(name), normalized(distribution)}
+    return (ALLOW not in os.environ or bool(names & _names(ALLOW).keys())) and not names & _names(DENY).keys()
 
 
-def _names(text: str) -> set[str]:
-    return {normalized(name.strip()) for name in text.split(",") if name.strip()}
+def _names(variable: str) -> dict[str, str]:
+    """The names that a variable lists: as they are compared, and as they are written."""
+    names = (name.strip() for name in os.environ.get(variable, "").split(","))
+    return {normalized(name): name for name in names if name}
+
+
+def mistakes(known: Iterable[str]) -> Iterator[str]:
+    """What the variables say in vain: a value that they do not have, or a name that is none of the ``known`` ones."""
+    value = os.environ.get(STRICT, "")
+    if value not in ("", "0", "1"):
+        cure = f"set {STRICT}=1 to make a broken plugin raise, or unset it"
+        yield f"{STRICT}={value!r} is neither 0 nor 1, and counts as 0; {cure}"
+    installed = {normalized(name): name for name in known}
+    for variable in (ALLOW, DENY):
+        for key, name in _names(variable).items():
+            if key not in installed:
+                there_is = f"{did_you_mean(key, installed)} Installed are: {listed(installed.values())}"
+                yield f"{variable} names {name!r}, which no plugin is called.{there_is}. Correct it, or take it out"
 
 
 def core_version() -> str:
     """Version of the installed core distribution."""
-    return importlib.metadata.version("convzoo")
+    return core().version
 
 
-def check_core_version(dist: importlib.metadata.Distribution | None) -> None:
-    """Raise PluginError if a distribution asks for another version of the core than this."""
-    from packaging.requirements import Requirement
+def check_core_version(dist: importlib.metadata.Distribution) -> None:
+    """Raise PluginError if a distribution asks for another version of the core than this, or nobody knows for what."""
+    from packaging.requirements import InvalidRequirement, Requirement
 
-    for text in (dist.requires if dist else None) or ():
-        requirement = Requirement(text)
+    for text in dist.requires or ():
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement as error:
+            raise PluginError(f"its requirement {text!r} cannot be read ({told(error)})") from error
         # Requirements with a marker (of an extra, of another Python) are pip's to judge.
         asked = requirement.specifier if normalized(requirement.name) == "convzoo" and not requirement.marker else None
         if asked is not None and not asked.contains(core_version(), prereleases=True):
@@ -43,4 +66,11 @@ def check_core_version(dist: importlib.metadata.Distribution | None) -> None:
 
 def strict() -> bool:
     """Whether a broken plugin raises instead of being skipped."""
-    return os.environ.get("CONVZOO_STRICT") == "1"
+    return os.environ.get(STRICT) == "1"
+
+
+def complain(message: str, cause: BaseException | None = None) -> None:
+    """Warn of something that is broken; PluginError, from its ``cause``, if the environment is strict."""
+    if strict():
+        raise PluginError(message) from cause
+    warnings.warn(message, PluginWarning, stacklevel=3)

@@ -1,11 +1,14 @@
-"""The one hook by which everything enters the zoo."""
+"""The one hook by which everything enters the zoo, and what a plugin gives by it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+import sys
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import pluggy
+
+from convzoo.errors import PluginError, shown
 
 if TYPE_CHECKING:
     from convzoo.spec.contributions import Component, Pattern
@@ -34,3 +37,29 @@ def convzoo_contribute() -> Iterable[Component | Model | Pattern]:  # type: igno
     kind that is named like the option, and the part receives a callable that makes it. Its default is a component too,
     as ``convzoo.part(kind, name)`` or as the class or function that the component names; the model's spec then says so.
     """
+
+
+def contributed(plugin: Any, name: str) -> list[Any]:
+    """All that a plugin, an object that has the hook, contributes.
+
+    pluggy finds and checks the hook, with a manager for this plugin alone: nothing of one that fails is left behind.
+
+    Raises:
+        PluginError: it has no hook, or the hook gives no sequence of contributions back.
+    """
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(sys.modules[__name__])
+    manager.register(plugin, name)
+    manager.check_pending()
+    hook, results = manager.hook.convzoo_contribute, list[Any]()
+    if not hook.get_hookimpls():
+        raise PluginError(f"it has no {hook.name}() marked with @convzoo.hookimpl")
+    hook.call_historic(result_callback=results.append)
+    if not results:
+        raise PluginError(f"its {hook.name}() returns None; it should yield components and models")
+    for result in results:
+        if isinstance(result, (str, bytes, Mapping)) or not isinstance(result, Iterable):
+            why = "no sequence of contributions" if isinstance(result, Iterable) else "not iterable"
+            should = "it should yield components and models"
+            raise PluginError(f"its {hook.name}() returns {shown(result)}, which is {why}; {should}")
+    return [item for result in results for item in result]

@@ -5,26 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from types import MethodType
+from typing import Any, NamedTuple
 
-from convzoo.errors import PluginError, SpecError, UnknownNameError, did_you_mean, listed
+from convzoo.errors import PluginError, UnknownNameError, did_you_mean, listed, shown
 from convzoo.plugins.catalogue import catalogue, first_party, normalized, provider
+from convzoo.plugins.owner import Owner
+from convzoo.plugins.patterns import Failures
 from convzoo.spec.contributions import Component, Pattern
 from convzoo.spec.kinds import KINDS
 from convzoo.spec.model import Model
 from convzoo.spec.refs import NAME, NAME_RULE, NO_OPTIONS, Options
-
-
-@dataclass(frozen=True)
-class Owner:
-    """The plugin that contributed something."""
-
-    name: str
-    distribution: str
-    version: str
-
-    def __str__(self) -> str:
-        return f"plugin {self.name!r} ({self.distribution} {self.version})"
 
 
 @dataclass(frozen=True)
@@ -40,9 +31,8 @@ class Registry:
     """The components and models of all plugins; a name belongs to the plugin that came first."""
 
     def __init__(self) -> None:
-        self._components: dict[tuple[str, str], tuple[Component, Owner]] = {}
-        self._models: dict[str, Named] = {}
-        self._patterns: list[tuple[Pattern, Owner]] = []
+        self._now = _Contents({}, {}, [])  # replaced as a whole, so that other threads see all of a change or nothing
+        self.failures = Failures()
 
     def add(self, owner: Owner, items: Iterable[Any]) -> None:
         """Add all of ``items`` in place of what ``owner`` had, or, if any of them cannot be added, change nothing.
@@ -50,30 +40,32 @@ class Registry:
         Raises:
             PluginError: an item is not a Component, Model or Pattern, or its name is malformed or taken.
         """
-        components = {key: each for key, each in self._components.items() if each[1] != owner}
-        models = {name: entry for name, entry in self._models.items() if entry.owner != owner}
-        patterns = [each for each in self._patterns if each[1] != owner]
+        components = {key: each for key, each in self._now.components.items() if each[1] != owner}
+        models = {name: entry for name, entry in self._now.models.items() if entry.owner != owner}
+        patterns = [each for each in self._now.patterns if each[1] != owner]
         for item in items:
-            if isinstance(item, Component):
+            if type(item) is Component:
                 key = item.kind, item.name
                 holder = components[key][1] if key in components else None
                 _claim(owner, item.kind, item.name, f"{item.kind}/{item.name}", holder)
                 components[key] = item, owner
-            elif isinstance(item, Model):
+            elif type(item) is Model:
                 for name, overrides in ((item.name, NO_OPTIONS), *((a.name, a.options) for a in item.aliases)):
-                    made = self._by_pattern(name)
+                    made, _ = self._by_pattern(name)
                     taken = models.get(name) or (made if made and made.owner != owner else None)
                     _claim(owner, "model", name, name, taken.owner if taken else None)
                     models[name] = Named(item, overrides, owner)
-            elif isinstance(item, Pattern):
+            elif type(item) is Pattern:
                 patterns.append((item, owner))
             else:
-                raise PluginError(f"contributed {item!r}, which is neither a Component nor a Model nor a Pattern")
-        self._components, self._models, self._patterns = components, models, patterns
+                what = "neither a Component nor a Model nor a Pattern, itself and not by inheritance"
+                raise PluginError(f"contributed {shown(item)}, which is {what}")
+        self._now = _Contents(components, models, patterns)
+        self.failures.forget(owner)
 
     def components(self, kind: str | None = None) -> list[tuple[Component, Owner]]:
         """Every component, or every one of a kind; by kind, in the order of the table of kinds, and name."""
-        chosen = [each for key, each in self._components.items() if kind in (None, key[0])]
+        chosen = [each for key, each in self._now.components.items() if kind in (None, key[0])]
         order = {name: number for number, name in enumerate(KINDS)}
         return sorted(chosen, key=lambda c: (order.get(c[0].kind, len(order)), c[0].kind, c[0].name))
 
@@ -84,21 +76,26 @@ class Registry:
             UnknownNameError: there is none; the message says what there is, or which first-party plugin has it.
         """
         try:
-            return self._components[kind, name]
+            return self._now.components[kind, name]
         except KeyError:
-            known = {n for k, n in self._components if k == kind}
+            known = {n for k, n in self._now.components if k == kind}
             raise _unknown(kind, name, f"{kind}/{name}", f"Known as {kind}: {listed(known)}.", known) from None
 
     def named(self, kind: str, target: Any) -> str | None:
         """The name of the component of a kind whose code ``target`` is, or None if it is no component's."""
         where = f"{getattr(target, '__module__', '')}:{getattr(target, '__qualname__', '')}"
-        found = (n for (k, n), (c, _) in self._components.items() if k == kind and c.target in (where, target))
-        return next(found, None)
+        for (of, name), (component, _) in self._now.components.items():
+            own = component.target
+            # Methods are made anew each time that they are asked for; others' own idea of being equal is not asked.
+            if of == kind and (own is target or (isinstance(own, (str, MethodType)) and own in (where, target))):
+                return name
+        return None
 
     def models(self, aliases: bool = False) -> dict[str, Named]:
         """Models by canonical name, in order; with ``aliases``, under every name."""
-        names = sorted(self._models, key=_natural)
-        return {name: self._models[name] for name in names if aliases or name == self._models[name].spec.name}
+        models = self._now.models
+        names = sorted(models, key=_natural)
+        return {name: models[name] for name in names if aliases or name == models[name].spec.name}
 
     def model(self, name: str) -> Named:
         """What a model's name or alias stands for.
@@ -106,28 +103,29 @@ class Registry:
         Raises:
             UnknownNameError: nobody contributed it; the message has the closest names, or the plugin to install.
         """
-        entry = self._models.get(name) or self._by_pattern(name, refuse=True)
+        entry, why = self._now.models.get(name), ""
+        if entry is None:
+            entry, why = self._by_pattern(name)
+            self.failures.complain()
         if entry:
             return entry
+        if why:
+            raise UnknownNameError(f"There is no model {name!r}: {why.removesuffix('.')}.")
         there_is = f"`convzoo list` shows the {len(self.models())} that are installed."
-        raise _unknown("model", name, name, there_is, set(self._models))
+        raise _unknown("model", name, name, there_is, set(self._now.models))
 
-    def _by_pattern(self, name: str, *, refuse: bool = False) -> Named | None:
-        """What a name stands for by the first pattern that makes a model of it, or None.
+    def _by_pattern(self, name: str) -> tuple[Named | None, str]:
+        """What a name stands for by the first pattern that makes a model of it, or None and why none does."""
+        made, why = self.failures.model(self._now.patterns, name)
+        return (Named(made[0], NO_OPTIONS, made[1]) if made else None), why
 
-        Raises:
-            UnknownNameError: patterns match the name, and all refuse it; only if ``refuse``.
-        """
-        refusal = None
-        for pattern, owner in self._patterns:
-            if match := re.fullmatch(pattern.regex, name):
-                try:
-                    return Named(pattern.make(**match.groupdict()), NO_OPTIONS, owner)
-                except SpecError as error:
-                    refusal = error
-        if refusal and refuse:
-            raise UnknownNameError(f"There is no model {name!r}: {refusal}.") from refusal
-        return None
+
+class _Contents(NamedTuple):
+    """What a registry has."""
+
+    components: dict[tuple[str, str], tuple[Component, Owner]]
+    models: dict[str, Named]
+    patterns: list[tuple[Pattern, Owner]]
 
 
 def _claim(owner: Owner, what: str, name: str, label: str, holder: Owner | None) -> None:
@@ -157,4 +155,5 @@ def _unknown(what: str, name: str, label: str, there_is: str, known: set[str]) -
 
 def _natural(name: str) -> tuple[Any, ...]:
     """Sort key that puts ``x18`` before ``x101``."""
-    return tuple(int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name))
+    parts = re.split(r"(\d+)", name)
+    return tuple((len(part.lstrip("0")), part.lstrip("0")) if number % 2 else part for number, part in enumerate(parts))
