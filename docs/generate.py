@@ -44,7 +44,9 @@ ENVIRONMENT = """| variable | meaning |
 |---|---|
 | `CONVZOO_PLUGINS` | only the plugins named here are used, separated by commas; empty: none |
 | `CONVZOO_DISABLE` | the plugins named here are kept out |
-| `CONVZOO_STRICT` | `1`: a broken plugin raises instead of being skipped |"""
+| `CONVZOO_STRICT` | `1`: a broken plugin raises instead of being skipped |
+
+A name in them that no plugin has, and another value than `0` and `1`, gets a warning; so does a pattern that fails."""
 
 
 def public(module: ModuleType) -> dict[str, Any]:
