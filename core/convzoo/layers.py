@@ -211,6 +211,15 @@ def out_of_place(module: nn.Module) -> nn.Module:
     return module
 
 
+def match_memory_format(x: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """``x``, in channels_last if ``like`` is; both are ``(N, C, H, W)``.
+
+    For the end of a ``forward`` that leaves the memory format on its way, as unfold, reshape and indexing do.
+    """
+    last = like.is_contiguous(memory_format=torch.channels_last) and not like.is_contiguous()
+    return x.contiguous(memory_format=torch.channels_last) if last else x
+
+
 def add(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
     """The sum of ``tensors`` of one shape, from left to right.
 

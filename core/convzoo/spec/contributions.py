@@ -77,11 +77,13 @@ class Pattern:
         name: how such names are written, for listings.
         regex: what matches the whole of such a name.
         make: called with the regex's named groups, as strings; gives the model, or raises SpecError with the rule.
+        examples: names that it makes, for checks.
     """
 
     name: str
     regex: str
     make: Callable[..., Model]
+    examples: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         keep = functools.partial(object.__setattr__, self)

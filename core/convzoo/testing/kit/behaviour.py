@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import pickle
 import random
@@ -18,6 +19,7 @@ from convzoo.layers import out_of_place
 from convzoo.spec.refs import Ref
 from convzoo.testing.kit.probe import Case, Probe, changed, close, difference, evaluated, state_of, step
 from convzoo.testing.kit.promises import MODULES, CheckFailed, promise
+from convzoo.testing.kit.surroundings import sizes
 
 ROUNDING = 1e-9
 """What two float64 runs of the same arithmetic may differ by, relative to the largest value."""
@@ -157,21 +159,35 @@ def draws_from_torch(probe: Probe) -> None:
     """It draws every random number from torch's default generator, so that a seed repeats a step of training."""
     for case in probe.cases():
         module = case.make(drop_path_rate=0.5) if probe.kind == "block" else case.make()
-        images, state, runs = probe.images(), state_of(module), []
-        for attempt in range(3):
-            module.load_state_dict(state)
+        images, state = probe.images(), state_of(module)
+
+        def run(module: nn.Module, attempt: int, images: torch.Tensor = images) -> list[torch.Tensor]:
             with _seeded(attempt):
                 torch.default_generator.manual_seed(0)
                 out = step(module, images)
-            runs.append([out, *(p.grad for p in module.parameters() if p.grad is not None)])
-        for other in runs[1:]:
-            if len(other) != len(runs[0]) or not all(map(torch.equal, runs[0], other)):
-                raise CheckFailed(
-                    f"with {case.name}, two steps of training after torch.manual_seed(0) differ",
-                    means="a run cannot be repeated, and a resumed one goes another way",
-                    mend="draw with torch.rand, Tensor.bernoulli_ and the like, without a generator of your own,"
-                    " Python's random or numpy",
-                )
+            return [out, *(p.grad for p in module.parameters() if p.grad is not None)]
+
+        fresh = [run(copy.deepcopy(module), attempt) for attempt in range(3)]
+        if not all(_same(fresh[0], other) for other in fresh[1:]):
+            raise CheckFailed(
+                f"with {case.name}, two steps of training after torch.manual_seed(0) differ",
+                means="a run cannot be repeated, and a resumed one goes another way",
+                mend="draw with torch.rand, Tensor.bernoulli_ and the like, without a generator of your own,"
+                " Python's random or numpy; and keep no state in a class or a global",
+            )
+        run(module, 0)
+        module.load_state_dict(state)
+        if not _same(run(module, 0), fresh[0]):
+            raise CheckFailed(
+                f"with {case.name}, a step of training gives something else after another one, though the state dict"
+                " was loaded again and the seed is the same",
+                means="something that it has kept is not in the state dict, so a resumed training goes another way",
+                mend="keep what training changes in buffers (self.register_buffer), and derive the rest from them",
+            )
+
+
+def _same(first: list[torch.Tensor], second: list[torch.Tensor]) -> bool:
+    return len(first) == len(second) and all(map(torch.equal, first, second))
 
 
 @promise(*MODULES)
@@ -200,6 +216,28 @@ def holds_no_memory(probe: Probe) -> None:
                 f"after 3 steps there are {early} {what}, after 20 there are {late}",
                 means="long trainings run out of memory",
                 mend="keep no output, loss or list of them in an attribute; detach() and write into a fixed buffer",
+            )
+    _look_for_caches(probe, module)
+
+
+FEW, MANY = 4, 16
+"""Numbers of sizes of maps."""
+
+
+def _look_for_caches(probe: Probe, module: nn.Module) -> None:
+    """Raise CheckFailed if a list, dict or cache grows with every size of maps, or with every pass."""
+    before = {}
+    for number in range(FEW + MANY):
+        if number == FEW:
+            before = sizes(module)
+        with torch.no_grad():
+            module(probe.images(batch=2, size=(3 + number, 4)))
+    for name, size in sizes(module).items():
+        if size - before.get(name, 0) >= MANY:
+            raise CheckFailed(
+                f"{name} grows by {size - before.get(name, 0)} entries in {MANY} passes with maps of other sizes",
+                means="long trainings, and images of many sizes, run out of memory",
+                mend="compute it again, or keep no more than a few (functools.lru_cache(maxsize=8)) in the instance",
             )
 
 

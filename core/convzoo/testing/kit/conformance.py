@@ -10,9 +10,22 @@ import torch
 
 from convzoo.errors import OptionError, PluginError, did_you_mean
 from convzoo.plugins.host import plugins
-from convzoo.testing.kit import behaviour, following, models, shapes, state, tracing  # noqa: F401  they add their promises
+from convzoo.testing.kit import (  # noqa: F401  they add their promises
+    behaviour,
+    extremes,
+    following,
+    geometry,
+    gradients,
+    models,
+    offered,
+    patterns,
+    shapes,
+    state,
+    surroundings,
+    tracing,
+)
 from convzoo.testing.kit.probe import Probe
-from convzoo.testing.kit.promises import ANY, PROMISES, CheckFailed, NotApplicable, Promise
+from convzoo.testing.kit.promises import ANY, OTHERS, PROMISES, CheckFailed, NotApplicable, Promise
 
 
 @dataclass(frozen=True)
@@ -20,7 +33,7 @@ class Check:
     """One promise on one contribution; ``str`` names it, calling it examines it.
 
     Attributes:
-        subject: ``kind/name`` of a component, ``model/name``, or ``plugin/name``.
+        subject: ``kind/name`` of a component, ``model/name``, ``pattern/name``, or ``plugin/name``.
         promise: what is examined.
 
     Raises:
@@ -40,6 +53,8 @@ class Check:
         if isinstance(self.examined, Probe):  # parts are tried on so little that threads only wait for each other
             torch.set_num_threads(1)
         try:
+            if _needs_weights(self.promise) and isinstance(self.examined, Probe) and self.examined.is_lazy:
+                raise NotApplicable(f"it has lazy layers, see {shapes.has_weights_when_made.__name__}")
             self.promise.examine(self.examined)
         except (CheckFailed, NotApplicable):
             raise
@@ -51,6 +66,10 @@ class Check:
             ) from error
         finally:
             torch.set_num_threads(threads)
+
+
+def _needs_weights(promise: Promise) -> bool:
+    return ANY not in promise.binds and promise.name != shapes.has_weights_when_made.__name__
 
 
 def checks(plugin: str) -> list[Check]:
@@ -71,7 +90,7 @@ def checks(plugin: str) -> list[Check]:
     owner, registry = record.owner, found.registry
 
     def binding(kind: str) -> Iterator[Promise]:
-        return (p for p in PROMISES if kind in p.binds or (ANY in p.binds and kind not in ("model", "plugin")))
+        return (p for p in PROMISES if kind in p.binds or (ANY in p.binds and kind not in OTHERS))
 
     result = [Check(f"plugin/{plugin}", p, owner) for p in binding("plugin")]
     for component, holder in registry.components():
@@ -82,6 +101,9 @@ def checks(plugin: str) -> list[Check]:
         if entry.owner == owner:
             model = models.ModelProbe(name, entry.spec)
             result += [Check(f"model/{name}", p, model) for p in binding("model")]
+    for pattern, holder in registry.patterns:
+        if holder == owner:
+            result += [Check(f"pattern/{pattern.name}", p, pattern) for p in binding("pattern")]
     return result
 
 

@@ -10,7 +10,7 @@ import sys
 
 import torch
 
-from convzoo.api import build
+from convzoo.api import build, create_model
 from convzoo.errors import WeightsError
 from convzoo.network.counting import count
 from convzoo.network.keys import key_map
@@ -58,6 +58,28 @@ def builds_on_meta(probe: ModelProbe) -> None:
             means=f"it does not tell {spec.num_classes} classes apart",
             mend="let the head give (N, num_classes)",
         )
+
+
+@promise("model")
+def goes_by_its_aliases(probe: ModelProbe) -> None:
+    """Under each of its other names it builds, with what that name overrides."""
+    for alias in probe.spec.aliases:
+        try:
+            model = create_model(alias.name, device="meta").eval()
+            size = model.spec.input_size
+            out = model(torch.empty(2, model.spec.in_chans, size, size, device="meta"))
+        except Exception as error:
+            raise CheckFailed(
+                f"as {alias.name!r}: {type(error).__name__}: {error}",
+                means="nobody can create it by this name, though listings show it",
+                mend="give aliases=(ref(name, ...),) only options that the model takes, with values that they can have",
+            ) from error
+        if model.spec.num_classes and tuple(out.shape) != (2, model.spec.num_classes):
+            raise CheckFailed(
+                f"as {alias.name!r}, its output is {tuple(out.shape)}",
+                means=f"it does not tell {model.spec.num_classes} classes apart",
+                mend="let the head give (N, num_classes)",
+            )
 
 
 @promise("model")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import UninitializedTensorMixin
 
 from convzoo.building import parts
 from convzoo.building.factory import Factory
@@ -31,10 +32,24 @@ FIRST, LATER = Position(0, 0, 0, 8), Position(1, 2, 5, 8)
 
 @dataclass(frozen=True)
 class Case:
-    """A part in one geometry: ``make()`` builds it, on a feature map that may not be square."""
+    """A part in one geometry: ``make()`` builds it, :meth:`construct` leaves its weights as they start."""
 
     name: str
-    make: Callable[..., Any]
+    probe: Probe
+    geometry: Mapping[str, Any]
+
+    @property
+    def stride(self) -> int:
+        """The stride that it is made with."""
+        return self.geometry.get("stride", 1)
+
+    def make(self, *, seed: int = 0, **more: Any) -> Any:
+        """See :meth:`Probe.make`."""
+        return self.probe.make(seed=seed, **self.geometry, **more)
+
+    def construct(self) -> Any:
+        """See :meth:`Probe.construct`."""
+        return self.probe.construct(**self.geometry)
 
 
 class Probe:
@@ -83,15 +98,41 @@ class Probe:
         """The component with its first example."""
         return self.refs[0]
 
+    @functools.cached_property
+    def is_lazy(self) -> bool:
+        """Whether it has weights that have no shape before it has seen an image."""
+        try:
+            state = self.construct().state_dict(keep_vars=True)
+        except Exception:  # another check tells whether it can be made
+            return False
+        return any(isinstance(tensor, UninitializedTensorMixin) for tensor in state.values())
+
     def _required(self, option: str) -> bool:
         parameter = self.part.signature.parameters[option]
         return parameter.default is parameter.empty
 
-    def make(
+    def make(self, *, seed: int = 0, **geometry: Any) -> Any:
+        """A new part with its weights moved away from where all of them start alike.
+
+        Args:
+            seed: of its weights.
+            **geometry: see :meth:`construct`.
+
+        Raises:
+            OptionError: the part refuses a geometry or an option.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            module = self.construct(**geometry)
+            if not any(tensor.is_meta for tensor in module.state_dict().values()):
+                jitter(module)
+        return module
+
+    def construct(
         self,
         *,
         ref: Ref | None = None,
-        seed: int = 0,
+        widths: Sequence[int] = (),
         stride: int = 1,
         dilation: int = 1,
         first_dilation: int | None = None,
@@ -100,11 +141,11 @@ class Probe:
         position: Position = FIRST,
         offers: Mapping[str, Any] | None = None,
     ) -> Any:
-        """A new part with its weights moved away from where all of them start alike.
+        """A new part.
 
         Args:
             ref: one of :attr:`refs`; the first if None.
-            seed: of its weights.
+            widths: what it is called with: the arguments of its kind, in order; the usual ones if there are none.
             stride, dilation, groups, drop_path_rate: given to it as to a part of its kind.
             first_dilation: given to a block or a shortcut; as ``dilation`` if None.
             position: where it stands.
@@ -123,37 +164,38 @@ class Probe:
         whole = parts.completed(self.registry, self.kind, ref or self.ref).with_options(**slots)
         kind = self.part.kind
         factory = Factory(self.registry, self.kind, whole, {name: values[name] for name in kind.offered})
-        arguments = (WIDTHS.get((self.kind, name), CHANNELS) for name in kind.arguments)
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
-            module = factory(*arguments, **{name: values[name] for name in kind.honoured})
-            if not any(tensor.is_meta for tensor in module.state_dict().values()):
-                jitter(module)
-        return module
+        arguments = widths or [WIDTHS.get((self.kind, name), CHANNELS) for name in kind.arguments]
+        return factory(*arguments, **{name: values[name] for name in kind.honoured})
 
     def cases(self) -> list[Case]:
         """The geometries that the part does not refuse, with each example: as it stands, and with stride 2."""
         found = []
         for number, ref in enumerate(self.refs):
-            make = functools.partial(self.make, ref=ref)
             label = f", {ref}" if number else ""
-            found.append(Case(("stride 1" if self.kind in STRIDED else "default") + label, make))
+            found.append(Case(("stride 1" if self.kind in STRIDED else "default") + label, self, {"ref": ref}))
             if self.kind in STRIDED:
                 try:
                     with torch.device("meta"):
-                        make(stride=2)
-                    found.append(Case(f"stride 2{label}", functools.partial(make, stride=2)))
+                        self.construct(ref=ref, stride=2)
+                    found.append(Case(f"stride 2{label}", self, {"ref": ref, "stride": 2}))
                 except OptionError:
                     pass
         if self.part.declares("position"):
-            found.append(Case("a later position", functools.partial(self.make, position=LATER)))
+            found.append(Case("a later position", self, {"position": LATER}))
         return found
 
-    def images(self, *, batch: int = BATCH, size: tuple[int, int] = (SIZE, SIZE - 2), seed: int = 1) -> torch.Tensor:
+    def images(
+        self,
+        *,
+        batch: int = BATCH,
+        size: tuple[int, int] = (SIZE, SIZE - 2),
+        seed: int = 1,
+        channels: int | None = None,
+    ) -> torch.Tensor:
         """``(batch, channels, *size)`` for the part; samples differ in contrast. Stems get larger images."""
-        channels = CHANNELS
         if self.kind == "stem":  # of sizes that their strides do not divide
-            channels, size = 3, (size[0] * 4 + 1, size[1] * 4 - 2)
+            size = size[0] * 4 + 1, size[1] * 4 - 2 if size[1] > 2 else size[1] * 4
+        channels = channels or WIDTHS.get((self.kind, "in_channels"), CHANNELS)
         generator = torch.Generator().manual_seed(seed)
         x = torch.randn(batch, channels, *size, generator=generator)
         return x * torch.linspace(0.5, 2, batch).view(-1, 1, 1, 1)

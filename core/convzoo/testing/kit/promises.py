@@ -17,6 +17,8 @@ STRIDED = tuple(name for name in MAPS if "stride" in KINDS[name].honoured)
 """Kinds whose parts are called with a stride."""
 ANY = "any"
 """Binds components of every kind, those that plugins invent included."""
+OTHERS = ("model", "pattern", "plugin")
+"""What is bound beside components."""
 
 
 class CheckFailed(ConvzooError, AssertionError):
@@ -36,7 +38,7 @@ class Promise:
 
     Attributes:
         name: what reports and expected failures call it.
-        binds: kinds of components; or ``"model"``, or ``"plugin"``.
+        binds: kinds of components; or one of :data:`OTHERS`.
         text: what is promised.
         examine: called with the subject; raises CheckFailed or NotApplicable.
     """

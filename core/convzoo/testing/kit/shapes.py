@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import itertools
 import math
-from collections.abc import Callable
-from unittest import mock
 
 import torch
 from torch import nn
 
-from convzoo.building.factory import PartByName
 from convzoo.errors import OptionError
-from convzoo.spec.kinds import SHARED, kind_of
-from convzoo.spec.refs import Ref
-from convzoo.testing.kit.probe import CLASSES, Probe, close, evaluated
+from convzoo.testing.kit.probe import CLASSES, Probe, evaluated
 from convzoo.testing.kit.promises import ANY, MODULES, STRIDED, CheckFailed, promise
 
 SIZES = ((8, 8), (9, 7), (15, 12))
@@ -71,6 +65,18 @@ def declares_options(probe: Probe) -> None:
 
 
 @promise(*MODULES)
+def has_weights_when_made(probe: Probe) -> None:
+    """Its constructor makes every weight; no layer of it is lazy."""
+    if probe.is_lazy:
+        raise CheckFailed(
+            "it has lazy layers",
+            means="networks with it have weights of no shape: torch neither counts, copies, fills nor saves them",
+            mend="use nn.Conv2d instead of nn.LazyConv2d, and the like, with the numbers of channels that the"
+            " constructor is given",
+        )
+
+
+@promise(*MODULES)
 def declares_shapes(probe: Probe) -> None:
     """It produces the shape that its kind promises and that its out_channels say, at odd sizes and dilated too."""
     for ref in probe.refs:
@@ -104,95 +110,6 @@ def honours_strides(probe: Probe) -> None:
         where = f" with stride {stride}" + (f" and dilation {dilation}" if dilation > 1 else "")
         for size in ((12, 6), (13, 9)):
             _require_shape(probe, module, size, channels, stride, where)
-
-
-@promise("conv")
-def honours_groups_and_dilation(probe: Probe) -> None:
-    """It honours groups and a dilation or refuses them, and never ignores them."""
-    images = probe.images()
-    for name, sizes in (("groups", (2, 4)), ("dilation", (1, 2))):
-        try:
-            few, many = (probe.make(**{name: size}) for size in sizes)  # type: ignore[arg-type]
-        except OptionError:
-            continue
-        if name == "groups":
-            ignored = sum(p.numel() for p in many.parameters()) >= sum(p.numel() for p in few.parameters())
-        else:
-            ignored = torch.equal(evaluated(many, images), evaluated(few, images))
-        if ignored:
-            raise CheckFailed(
-                f"{name}={sizes[1]} "
-                + ("takes no fewer weights" if name == "groups" else "computes the same")
-                + f" as {name}={sizes[0]}",
-                means=f"a block that asks for {name} gets another network than it says",
-                mend=f"hand {name} to the convolutions, or leave the keyword out, so that the block is refused",
-            )
-
-
-@promise("block")
-def honours_dilation(probe: Probe) -> None:
-    """It honours dilation, and first_dilation where it declares that, or refuses them; or it mixes no neighbours."""
-    try:
-        plain, half, whole = (probe.make(dilation=d, first_dilation=first) for d, first in ((1, 1), (2, 1), (2, 2)))
-    except OptionError:
-        return
-    images = probe.images()
-    shuffled = torch.randperm(images[0, 0].numel(), generator=torch.Generator().manual_seed(0))
-
-    def shuffle(x: torch.Tensor) -> torch.Tensor:
-        return x.flatten(2)[..., shuffled].view_as(x)
-
-    if close(evaluated(plain, shuffle(images)), shuffle(evaluated(plain, images)), 1e-5):
-        return  # where a pixel stands means nothing to it
-    others = {"dilation": plain, "first_dilation": half}
-    for name, other in others.items():
-        if probe.part.declares(name) and torch.equal(evaluated(whole, images), evaluated(other, images)):
-            raise CheckFailed(
-                f"{name}=2 computes the same as {name}=1, though it mixes neighbouring pixels",
-                means="with output_stride or dilated stages it sees less of the image than a network of that name does",
-                mend="give first_dilation to the convolution that has the stride and dilation to those behind it, or"
-                " leave the keyword out, so that dilation is refused",
-            )
-
-
-@promise(*MODULES)
-def uses_what_it_is_offered(probe: Probe) -> None:
-    """Where it declares norm, act, a slot or drop_path_rate, it makes use of what it is given there."""
-    for name in dict.fromkeys((*SHARED, *probe.part.slots)):
-        if not probe.part.declares(name) or name in (probe.kind, *probe.ref.options):
-            continue
-        maker = mock.Mock(side_effect=_stand_in(probe, name))
-        for stride in (1, 2):  # a shortcut is only asked for where the shape changes
-            with contextlib.suppress(OptionError):
-                probe.make(stride=stride, offers={name: maker})
-        if not maker.called:
-            raise CheckFailed(
-                f"it declares {name}, and never calls it",
-                means=f"create_model(..., {name}=...) changes nothing in it, and says nothing",
-                mend=f"make every {name} with the callable that is given as {name}, or do not declare it",
-            )
-    if probe.kind == "block" and probe.part.declares("drop_path_rate"):
-        outputs = []
-        for rate in (0.0, 0.9):
-            with torch.random.fork_rng(devices=[]), torch.no_grad():
-                torch.default_generator.manual_seed(0)
-                outputs.append(probe.make(drop_path_rate=rate).train()(probe.images(batch=8)))
-        if torch.equal(*outputs):
-            raise CheckFailed(
-                "it declares drop_path_rate, and drops nothing",
-                means="stochastic depth is asked for, and does nothing",
-                mend="put convzoo.layers.drop_path(drop_path_rate) at the end of the branch, or do not declare it",
-            )
-
-
-def _stand_in(probe: Probe, slot: str) -> Callable[..., nn.Module]:
-    """What a slot gets where it is only seen whether it is asked for."""
-    if kind_of(slot).shape == "kept":
-        return lambda *_, **__: nn.Identity()
-    default = probe.part.default(slot, probe.registry)
-    if not isinstance(default, Ref):
-        default = Ref(probe.registry.components(slot)[0][0].name)
-    return PartByName(slot, default)
 
 
 def _channels(probe: Probe, module: nn.Module) -> int:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import pickle
 from typing import Any
 
 import torch
 
 from convzoo.network.lifecycle import set_progress
-from convzoo.testing.kit.probe import Probe, close, difference, evaluated, step
-from convzoo.testing.kit.promises import MAPS, MODULES, CheckFailed, promise
+from convzoo.testing.kit.probe import Probe, close, difference, evaluated, state_of, step
+from convzoo.testing.kit.promises import MAPS, MODULES, CheckFailed, NotApplicable, promise
 
 
 @promise(*MODULES)
@@ -52,6 +53,7 @@ def follows_device_and_dtype(probe: Probe) -> None:
             shape = _moved(case.name, "the meta device", case.make(), images.to("meta"))
         here = case.make()
         expected = evaluated(here, images)
+        _moved(case.name, "the meta device, where it was moved", copy.deepcopy(here).to("meta"), images.to("meta"))
         if shape.device.type != "meta" or shape.shape != expected.shape:
             raise CheckFailed(
                 f"with {case.name}, on the meta device it gives {tuple(shape.shape)} on {shape.device}",
@@ -84,7 +86,7 @@ def _moved(case: str, where: str, module: torch.nn.Module, images: torch.Tensor)
         return evaluated(module, images)
     except Exception as error:
         raise CheckFailed(
-            f"with {case}, it fails on {where}: {type(error).__name__}: {str(error).splitlines()[0]}",
+            f"with {case}, it fails on {where}: {type(error).__name__}: {_line(error)}",
             means="models with it cannot be moved there",
             mend="make tensors with x.new_zeros(...) or device=x.device, dtype=x.dtype; cast where an operator lacks a"
             " dtype; and compute sizes from x.shape",
@@ -104,25 +106,66 @@ def keeps_channels_last(probe: Probe) -> None:
                 raise CheckFailed(
                     f"with {case.name}, in {'training' if mode else 'eval'} mode the output has strides {out.stride()}",
                     means="every layer behind it converts the memory format, or runs the slow kernel",
-                    mend="avoid view, x[:, index] and .contiguous(); use unflatten, flatten, chunk, sums and products",
+                    mend="end with convzoo.layers.match_memory_format(out, x); or avoid view, x[:, index] and"
+                    " .contiguous(), and use unflatten, flatten, chunk, sums and products",
+                )
+
+
+@promise(*MODULES)
+def runs_under_autocast(probe: Probe) -> None:
+    """Under torch.autocast in bfloat16 it trains and evaluates, and gives about the same."""
+    for case in probe.cases():
+        module, images = case.make(), probe.images()
+        state = state_of(module)
+        for mode in (True, False):
+            module.load_state_dict(state)
+            outputs = []
+            for enabled in (False, True):
+                with torch.random.fork_rng(devices=[]), torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+                    torch.default_generator.manual_seed(0)
+                    try:
+                        outputs.append((step if mode else evaluated)(module, images))
+                    except Exception as error:
+                        if not enabled:
+                            raise
+                        raise CheckFailed(
+                            f"with {case.name}, it fails under autocast: {type(error).__name__}: {_line(error)}",
+                            means="models with it cannot be trained in mixed precision",
+                            mend="make tensors in the dtype of those that they meet, as x.new_zeros(...) and"
+                            " y.to(x.dtype) do",
+                        ) from error
+            plain, mixed = outputs
+            if not close(mixed.float(), plain, 0.1):
+                raise CheckFailed(
+                    f"with {case.name}, in {'training' if mode else 'eval'} mode, under autocast its output is off by"
+                    f" {difference(mixed, plain):.3g}",
+                    means="mixed precision trains something else",
+                    mend="sum and normalise in float32 where bfloat16 is too coarse",
                 )
 
 
 @promise(*MODULES)
 def copies(probe: Probe) -> None:
-    """It pickles and deep-copies, and a copy shares nothing with the original."""
-    for case in probe.cases():
+    """It pickles and deep-copies, before and after a step of training; a copy shares nothing with the original."""
+    for case, trained in itertools.product(probe.cases(), (False, True)):
         module, images = case.make(), probe.images()
-        expected = evaluated(module, images)
+        if trained:
+            step(module, images)
+        copied = {}
         for how, make in (("pickle", lambda m: pickle.loads(pickle.dumps(m))), ("deepcopy", copy.deepcopy)):
+            if how == "pickle" and _is_parametrized(module):
+                continue
             try:
-                other = make(module)
+                copied[how] = make(module)
             except Exception as error:
+                when = " after a step of training" if trained else ""
                 raise CheckFailed(
-                    f"with {case.name}, {how} fails: {type(error).__name__}: {error}",
+                    f"with {case.name}, {how} fails{when}: {type(error).__name__}: {error}",
                     means="it cannot be saved whole, sent to another process, or averaged over training",
-                    mend="keep no lambda, local function, generator or open file in an attribute",
+                    mend="keep no tensor of a pass, lambda, local function, generator or open file in an attribute",
                 ) from error
+        expected = evaluated(module, images)
+        for how, other in copied.items():
             same = torch.equal(evaluated(other, images), expected)
             with torch.no_grad():
                 for tensor in other.state_dict().values():
@@ -134,3 +177,14 @@ def copies(probe: Probe) -> None:
                     means="copies for averaging, deploying or distilling go wrong in silence",
                     mend="keep modules, parameters and buffers as attributes of self, not in closures or globals",
                 )
+
+    if _is_parametrized(module):
+        raise NotApplicable("it deep-copies; torch itself does not pickle parametrized layers, only their state dict")
+
+
+def _line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "")
+
+
+def _is_parametrized(module: torch.nn.Module) -> bool:
+    return any(torch.nn.utils.parametrize.is_parametrized(each) for each in module.modules())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import nn
 
@@ -18,7 +20,8 @@ def compiles(probe: Probe) -> None:
             module.train(mode)
             torch._dynamo.reset()
             # Without code generation: what can break is the capture.
-            compiled = torch.compile(module, backend="eager", fullgraph=True)
+            # Of a copy: what a pass changes must not change the other's.
+            compiled = torch.compile(copy.deepcopy(module), backend="eager", fullgraph=True)
             outputs = []
             for run in (module, compiled):
                 with torch.random.fork_rng(devices=[]), torch.no_grad():

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from convzoo import OptionError
-from convzoo.layers import Maker, conv2d, require_groups, require_positive
+from convzoo.layers import Maker, conv2d, match_memory_format, require_groups, require_positive
 
 TAPS = 9
 """Of a 3x3 kernel."""
@@ -44,9 +44,7 @@ class DeformConv2d(nn.Conv2d):
             dilation=self.dilation,
             mask=None if masks is None else masks.to(dtype),
         ).to(x.dtype)
-        if x.is_contiguous(memory_format=torch.channels_last):  # which the operator does not keep
-            out = out.to(memory_format=torch.channels_last)
-        return out
+        return match_memory_format(out, x)  # which the operator does not keep
 
 
 class Deformable(nn.Module):

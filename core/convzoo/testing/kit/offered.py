@@ -1,0 +1,341 @@
+"""Checks that a part uses what it is offered, everywhere: norms, activations, slots, and rates of dropping."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from convzoo.building.factory import PartByName
+from convzoo.errors import OptionError
+from convzoo.layers import Maker
+from convzoo.spec.kinds import SHARED, kind_of
+from convzoo.spec.refs import Ref
+from convzoo.testing.kit.probe import CLASSES, Probe, close, evaluated
+from convzoo.testing.kit.promises import MODULES, STRIDED, CheckFailed, NotApplicable, promise
+from convzoo.testing.kit.watch import ACTIVATIONS, Operations
+
+UNEVEN = 40
+"""Channels in, where as many come out as otherwise."""
+
+
+class OfferedNorm(nn.BatchNorm2d):
+    """A norm that was offered."""
+
+
+class OfferedAct(nn.Module):
+    """An activation that was offered, and that no part has otherwise."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.softsign(x) + 0.1 * x
+
+
+@promise(*MODULES)
+def uses_what_it_is_offered(probe: Probe) -> None:
+    """Where it declares norm, act or a slot, it uses what it is given there, in every layer and at every stride."""
+    names = [
+        name
+        for name in dict.fromkeys((*SHARED, *probe.part.slots))
+        if probe.part.declares(name) and name not in (probe.kind, *probe.ref.options)
+    ]
+    if not names:
+        raise NotApplicable("it declares neither norm nor act nor a slot")
+    made: set[str] = set()
+    for where, sizes in _geometries(probe):
+        operations = Operations()
+        offered = {name: _Offer(probe, name, operations) for name in names}
+        try:
+            module = probe.make(**sizes, offers=offered)
+        except OptionError:
+            continue
+        widths = sizes.get("widths") or (None,)
+        images = probe.images(channels=widths[0])
+        _seen(probe, module.train(), images, operations, offered, where)
+        made |= {name for name, offer in offered.items() if offer.made}
+    if never := [name for name in names if name not in made]:
+        raise CheckFailed(
+            f"it declares {never[0]}, and never calls it",
+            means=f"create_model(..., {never[0]}=...) changes nothing in it, and says nothing",
+            mend=f"make every {never[0]} with the callable that is given as {never[0]}, or do not declare it",
+        )
+
+
+def _geometries(probe: Probe) -> Iterator[tuple[str, dict[str, Any]]]:
+    yield "", {}
+    if probe.kind in STRIDED:  # a shortcut is only asked for where the shape changes
+        yield " at stride 2", {"stride": 2}
+    if probe.kind == "block":
+        yield f" of {UNEVEN} channels", {"widths": (UNEVEN,)}
+
+
+class _Offer:
+    """Makes what is offered under a name, and remembers it."""
+
+    def __init__(self, probe: Probe, name: str, operations: Operations) -> None:
+        self.name = name
+        self.made: list[tuple[nn.Module, tuple[Any, ...]]] = []
+        self._operations = operations
+        self._maker = _stand_in(probe, name)
+
+    def __call__(self, *args: Any, **keywords: Any) -> nn.Module:
+        module = self._maker(*args, **keywords)
+        self.made.append((module, args))
+        return self._operations.within(module) if self.name in SHARED else module
+
+
+def _stand_in(probe: Probe, name: str) -> Maker:
+    if name == "norm":
+        return lambda channels, **_: OfferedNorm(channels)
+    if name == "act":
+        return lambda **_: OfferedAct()
+    if kind_of(name).shape == "kept":
+        return lambda *_, **__: nn.Identity()
+    default = probe.part.default(name, probe.registry)
+    if not isinstance(default, Ref):
+        default = Ref(probe.registry.components(name)[0][0].name)
+    return PartByName(name, default)
+
+
+def _seen(
+    probe: Probe,
+    module: nn.Module,
+    images: torch.Tensor,
+    operations: Operations,
+    offered: dict[str, _Offer],
+    where: str,
+) -> None:
+    """Run the part, and raise CheckFailed unless what was offered is what ran, on what it was made for."""
+    ran: set[int] = set()
+
+    def remember(each: nn.Module, inputs: tuple[Any, ...], _: Any) -> None:
+        ran.add(id(each))
+
+    for offer in offered.values():
+        for each, _ in offer.made:
+            each.register_forward_hook(remember)
+    with torch.no_grad(), operations, _channel_counts(offered, where):
+        module(images)
+    for name, offer in offered.items():
+        if any(id(each) not in ran for each, _ in offer.made):
+            raise CheckFailed(
+                f"{where.strip() or 'as it stands'}, it makes {name} {len(offer.made)} times, and runs"
+                f" {sum(id(each) in ran for each, _ in offer.made)} of them",
+                means=f"the {name} that a user asks for is there, and does nothing",
+                mend="call in forward what the constructor makes, or do not make it",
+            )
+    own = _hard_coded(probe, module, operations, offered)
+    for name, what in own.items():
+        raise CheckFailed(
+            f"{where.strip() or 'as it stands'}, it declares {name}, and has {what} of its own beside",
+            means=f"create_model(..., {name}=...) changes some layers, and leaves others",
+            mend=f"make every {name} with the callable that is given as {name}",
+        )
+
+
+def _hard_coded(probe: Probe, module: nn.Module, operations: Operations, offered: dict[str, _Offer]) -> dict[str, str]:
+    """What has a norm or an activation of its own, though it is offered one."""
+    own: dict[str, str] = {}
+    # What stands in other slots decides for itself.
+    inner = {
+        id(m) for name, offer in offered.items() if name not in SHARED for made, _ in offer.made for m in made.modules()
+    }
+    if "norm" in offered:
+        kinds = (nn.modules.batchnorm._BatchNorm, nn.InstanceNorm2d, *_default(probe, "norm"))
+        norms = [m for m in module.modules() if isinstance(m, kinds) and not isinstance(m, OfferedNorm)]
+        if norms := [m for m in norms if id(m) not in inner]:
+            own["norm"] = type(norms[0]).__name__
+        elif functional := [name for name in operations.found if name.rstrip("_") not in ACTIVATIONS]:
+            own["norm"] = f"a call of {functional[0]}"
+    if "act" in offered and (functional := [n for n in operations.found if n.rstrip("_") in ACTIVATIONS]):
+        own["act"] = functional[0]
+    return own
+
+
+def _default(probe: Probe, name: str) -> tuple[type, ...]:
+    default = probe.part.default(name, probe.registry)
+    return (default,) if isinstance(default, type) and issubclass(default, nn.Module) else ()
+
+
+@contextlib.contextmanager
+def _channel_counts(offered: dict[str, _Offer], where: str) -> Iterator[None]:
+    """Within, what stands in a slot is only given as many channels as it was made for."""
+
+    def require(name: str, channels: int) -> Callable[..., None]:
+        def check(_: nn.Module, inputs: tuple[Any, ...]) -> None:
+            if inputs and isinstance(inputs[0], torch.Tensor) and inputs[0].ndim > 1 and inputs[0].shape[1] != channels:
+                raise CheckFailed(
+                    f"{where.strip() or 'as it stands'}, it makes {name} for {channels} channels, and gives it"
+                    f" {inputs[0].shape[1]}",
+                    means=f"{name} fails, or sees other channels than it learns for, where widths differ",
+                    mend=f"call {name} with the number of channels of what it is given in forward",
+                )
+
+        return check
+
+    handles = [
+        each.register_forward_pre_hook(require(name, args[0]))
+        for name, offer in offered.items()
+        if kind_of(name).arguments
+        for each, args in offer.made
+        if args and isinstance(args[0], int)
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+RATE = 0.5
+SEEDS = 16
+
+
+@promise("block")
+def drops_whole_branches(probe: Probe) -> None:
+    """With a drop_path_rate, training drops the branch of whole samples, at every stride, and keeps the mean.
+
+    The shortcut stays, and in eval mode nothing is dropped.
+    """
+    if not probe.part.declares("drop_path_rate"):
+        raise NotApplicable("it does not declare drop_path_rate")
+    # So that nothing mixes samples, or bends what is averaged.
+    plain = {name: lambda *_, **__: nn.Identity() for name in SHARED if probe.part.declares(name)}
+    for where, sizes in _geometries(probe):
+        try:
+            never, module = (probe.make(**sizes, offers=plain, drop_path_rate=rate) for rate in (0.0, RATE))
+        except OptionError:
+            continue
+        widths = sizes.get("widths") or (None,)
+        images = probe.images(batch=8, channels=widths[0])
+        if not close(evaluated(module, images), evaluated(never, images), 1e-6):
+            raise CheckFailed(
+                f"{where.strip() or 'as it stands'}, in eval mode drop_path_rate={RATE} changes the output",
+                means="what is measured is another network than the one that was trained",
+                mend="drop only `if self.training`, as convzoo.layers.drop_path does, and scale up what is kept",
+            )
+        outputs = [_trained(module, images, seed) for seed in range(SEEDS)]
+        undropped = [_trained(never, images, seed) for seed in range(2)]
+        if all(torch.equal(outputs[0], other) for other in outputs[1:]):
+            raise CheckFailed(
+                f"{where.strip() or 'as it stands'}, it declares drop_path_rate, and drops nothing",
+                means="stochastic depth is asked for, and does nothing",
+                mend="put convzoo.layers.drop_path(drop_path_rate) at the end of the branch, or do not declare it",
+            )
+        if torch.equal(*undropped):  # else it has randomness of its own
+            with Operations() as operations:
+                evaluated(never, images)
+            _look_at_samples(outputs, undropped[0], not operations.found, where)
+
+
+def _trained(module: nn.Module, images: torch.Tensor, seed: int) -> torch.Tensor:
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.default_generator.manual_seed(seed)
+        return module.train()(images)
+
+
+def _look_at_samples(outputs: list[torch.Tensor], undropped: torch.Tensor, linear: bool, where: str) -> None:
+    """Raise CheckFailed unless each sample has one of two outputs: without the branch, or with more of it."""
+    scale = max(float(undropped.abs().max()), 1e-3)
+    dropped = []
+    for sample in range(len(undropped)):
+        forms: list[torch.Tensor] = []
+        for output in outputs:
+            if not any(close(output[sample], form, 1e-5) for form in forms):
+                forms.append(output[sample])
+        if len(forms) > 4:  # which two branches with rates of their own have
+            raise CheckFailed(
+                f"{where.strip() or 'as it stands'}, drop_path_rate={RATE} gives a sample {len(forms)} outputs in"
+                f" {SEEDS} passes",
+                means="it is not stochastic depth, which drops a branch for a whole sample or keeps it",
+                mend="draw one number a sample, of shape (N, 1, 1, 1), as convzoo.layers.drop_path does",
+            )
+        if len(forms) == 2:
+            first, second = forms
+            # A branch that is kept counts for more: it is farther from what there is without dropping.
+            if linear and not close(first * RATE + second * (1 - RATE), undropped[sample], 1e-3):
+                raise CheckFailed(
+                    f"{where.strip() or 'as it stands'}, the mean over what drop_path_rate={RATE} gives is off by"
+                    f" {float((first * RATE + second * (1 - RATE) - undropped[sample]).abs().max()):.3g}",
+                    means="eval mode computes something else than what training gives on average",
+                    mend="divide what is kept by 1 - rate, and let no norm stand between dropping and the sum",
+                )
+            dropped.append(min(forms, key=lambda form: float(form.abs().max())))
+    if dropped and all(float(form.abs().max()) < 1e-6 * scale for form in dropped):
+        raise CheckFailed(
+            f"{where.strip() or 'as it stands'}, drop_path_rate drops whole samples, the shortcut with the branch",
+            means="dropped samples are lost for all layers behind it",
+            mend="put convzoo.layers.drop_path(drop_path_rate) at the end of the branch, before the sum",
+        )
+
+
+@promise(*(kind for kind in MODULES if kind != "norm"))
+def drops_only_in_training(probe: Probe) -> None:
+    """If it declares drop_rate, that changes its outputs in training, and not in eval mode."""
+    if not probe.part.declares("drop_rate"):
+        raise NotApplicable("it does not declare drop_rate")
+    try:
+        never, module = (probe.make(ref=probe.ref.with_options(drop_rate=rate)) for rate in (0.0, RATE))
+    except OptionError as error:
+        raise NotApplicable(str(error)) from error
+    images = probe.images()
+    if not close(evaluated(module, images), evaluated(never, images), 1e-6):
+        raise CheckFailed(
+            f"in eval mode drop_rate={RATE} changes the output",
+            means="what is measured is another network than the one that was trained",
+            mend="use nn.Dropout, or F.dropout(x, rate, self.training)",
+        )
+    if all(torch.equal(_trained(module, images, seed), _trained(never, images, seed)) for seed in range(3)):
+        raise CheckFailed(
+            "it declares drop_rate, and drops nothing",
+            means="dropout is asked for, and does nothing",
+            mend="call dropout with that rate in forward, or do not declare drop_rate",
+        )
+
+
+@promise("head")
+def resets_to_what_is_asked(probe: Probe) -> None:
+    """After reset(), it is as one that was made with that number of classes and that pool, with a new classifier."""
+    images = probe.images()
+    head = probe.make()
+    name = str(getattr(head, "classifier_name", ""))
+    before = [p.detach().clone() for p in head.get_submodule(name).parameters()]
+    head.reset(CLASSES)
+    after = list(head.get_submodule(name).parameters())
+    if any(b.shape == a.shape and b.numel() > 1 and torch.equal(b, a) for b, a in zip(before, after, strict=False)):
+        raise CheckFailed(
+            "reset() leaves the classifier's weights as they were",
+            means="a network that is made ready for another data set starts with the old one's classes",
+            mend="make a new last layer in reset()",
+        )
+    features = []
+    for pool in ("avg", "max"):
+        ours = probe.make()
+        try:
+            ours.reset(CLASSES, global_pool=pool)
+        except ValueError:  # OptionError is one
+            continue
+        features.append(_features(ours, images))
+        if not probe.part.declares("global_pool"):
+            continue
+        made = probe.make(ref=probe.ref.with_options(global_pool=pool))
+        if not close(features[-1], _features(made, images), 1e-5) or evaluated(ours, images).shape[1:] != (CLASSES,):
+            raise CheckFailed(
+                f"reset({CLASSES}, global_pool={pool!r}) gives another head than global_pool={pool!r} does",
+                means="reset_classifier(..., global_pool=...) gives other features than were asked for",
+                mend="let reset() do what the constructor does with global_pool",
+            )
+    if len(features) == 2 and torch.equal(*features):
+        raise CheckFailed(
+            "reset(..., global_pool='max') computes the same as reset(..., global_pool='avg')",
+            means="reset_classifier(..., global_pool=...) is asked for, and does nothing",
+            mend="pool as reset() says, or raise OptionError there for a pool that the head does not have",
+        )
+
+
+def _features(head: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        return head.eval()(images, pre_logits=True)  # type: ignore[no-any-return]

@@ -1,0 +1,182 @@
+"""Checks of what a part does to the process around it, and to its own modes."""
+
+from __future__ import annotations
+
+import collections
+import random
+import sys
+import types
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from convzoo.testing.kit.probe import Probe, evaluated, step
+from convzoo.testing.kit.promises import MODULES, CheckFailed, promise
+
+
+def _settings() -> dict[str, Any]:
+    """What a process has set, by the name that a message calls it."""
+    numpy = sys.modules.get("numpy")
+    return {
+        "the state of Python's random": random.getstate(),
+        "the state of numpy's random": numpy and str(numpy.random.get_state()),
+        "torch's default dtype": torch.get_default_dtype(),
+        "torch's default device": torch.get_default_device(),
+        "torch's number of threads": torch.get_num_threads(),
+        "deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
+        "whether gradients are recorded": torch.is_grad_enabled(),
+        "anomaly detection": torch.is_anomaly_enabled(),
+        "the precision of matrix products": torch.get_float32_matmul_precision(),
+        "torch.backends.cudnn": (
+            torch.backends.cudnn.enabled,
+            torch.backends.cudnn.benchmark,
+            torch.backends.cudnn.deterministic,
+        ),
+    }
+
+
+@promise(*MODULES)
+def leaves_the_process_alone(probe: Probe) -> None:
+    """Making it and running it changes no setting of the process, and no state of random numbers but torch's.
+
+    Of torch's default generator it takes numbers in turn, and never seeds it.
+    """
+    for case in probe.cases():
+        for what in ("making it", "training it", "evaluating it"):
+            module = None if what == "making it" else case.make()
+            images, states = probe.images(batch=2, size=(4, 4)), []
+            before = _settings()
+            with torch.random.fork_rng(devices=[]):
+                for seed in (1, 2):
+                    torch.default_generator.manual_seed(seed)
+                    if module is None:
+                        case.construct()
+                    else:
+                        step(module, images) if what == "training it" else evaluated(module, images)
+                    states.append(torch.default_generator.get_state())
+            after = _settings()
+            changed = [name for name in before if before[name] != after[name]]
+            if torch.equal(*states):
+                changed.append("the seed of torch's default generator")
+            if changed:
+                _restore(before)
+                raise CheckFailed(
+                    f"with {case.name}, {what} changes {', '.join(changed)}",
+                    means="what runs beside it or after it goes another way, and no seed repeats a run",
+                    mend="draw with torch's functions, without seeding; leave settings to those who train",
+                )
+
+
+def _restore(before: dict[str, Any]) -> None:
+    random.setstate(before["the state of Python's random"])
+    torch.set_default_dtype(before["torch's default dtype"])
+    torch.set_num_threads(before["torch's number of threads"])
+    torch.use_deterministic_algorithms(before["deterministic algorithms"])
+    torch.set_grad_enabled(before["whether gradients are recorded"])
+
+
+@promise(*MODULES)
+def starts_by_the_seed(probe: Probe) -> None:
+    """Made twice after one torch.manual_seed, it starts with the same weights; and no two instances share any."""
+    for case in probe.cases():
+        made = []
+        with torch.random.fork_rng(devices=[]):
+            for _ in range(2):
+                torch.default_generator.manual_seed(0)
+                made.append(case.construct())
+        first, second = (dict(module.state_dict(keep_vars=True)) for module in made)
+        if differing := [key for key in first if key not in second or not torch.equal(first[key], second[key])]:
+            raise CheckFailed(
+                f"with {case.name}, two instances made after torch.manual_seed(0) differ in {', '.join(differing)}",
+                means="no training can be repeated",
+                mend="fill weights with the functions of torch.nn.init, without a generator of your own",
+            )
+        storages = {tensor.untyped_storage().data_ptr() for tensor in first.values() if tensor.numel()}
+        if shared := [k for k, t in second.items() if t.numel() and t.untyped_storage().data_ptr() in storages]:
+            raise CheckFailed(
+                f"with {case.name}, two instances share {', '.join(shared)}",
+                means="layers of one network are tied, and training one moves the other",
+                mend="make modules and tensors in the constructor, not in the class, a default value or a global",
+            )
+
+
+@promise(*MODULES)
+def follows_train_and_eval(probe: Probe) -> None:
+    """train() and eval() reach every module of it, and running it changes no module's mode."""
+    for case in probe.cases():
+        module = case.make()
+        for mode in (True, False, True):
+            module.train(mode)
+            wrong = _in_other_mode(module, mode)
+            where = "after " + ("train()" if mode else "eval()")
+            if not wrong:
+                (step if mode else evaluated)(module, probe.images(batch=2, size=(4, 4)))
+                wrong, where = _in_other_mode(module, mode), f"after a pass in {'training' if mode else 'eval'} mode"
+            if wrong:
+                raise CheckFailed(
+                    f"with {case.name}, {where} {', '.join(wrong)} is in {'eval' if mode else 'training'} mode",
+                    means="norms and dropout do not do what the rest of the network does",
+                    mend="do not call eval() or train() of your own modules, and do not override them",
+                )
+
+
+def _in_other_mode(module: nn.Module, mode: bool) -> list[str]:
+    return [name or "the part itself" for name, each in module.named_modules() if each.training is not mode]
+
+
+def containers(module: nn.Module) -> Iterator[tuple[str, Any]]:
+    """Lists, dicts, sets and caches that a part, its classes and their modules of code keep, with names."""
+    own = set(vars(nn.Module()))
+    for path, each in module.named_modules():
+        yield from _within({k: v for k, v in vars(each).items() if k not in own}, path or type(each).__name__)
+    for kind in {cls for each in module.modules() for cls in type(each).__mro__}:
+        home = kind.__module__ or ""
+        if home.partition(".")[0] in ("torch", "builtins", "typing", "abc", "torchvision"):
+            continue
+        yield from _within(vars(kind), kind.__qualname__)
+        code = sys.modules.get(home)
+        if isinstance(code, types.ModuleType):
+            yield from _within(vars(code), home)
+        for name, value in list(vars(kind).items()):
+            for cell in getattr(value, "__closure__", None) or ():
+                try:
+                    yield from _within({name: cell.cell_contents}, f"{kind.__qualname__} (a closure)")
+                except ValueError:  # an empty cell
+                    continue
+
+
+def _within(namespace: Any, owner: str) -> Iterator[tuple[str, Any]]:
+    for name, value in list(namespace.items()):
+        if name.startswith("__"):
+            continue
+        if hasattr(value, "cache_info") or (hasattr(type(value), "__len__") and isinstance(value, _GROWING)):
+            yield f"{owner}.{name}", value
+        for default in getattr(value, "__defaults__", None) or ():
+            if isinstance(default, _GROWING):
+                yield f"a default value of {owner}.{name}", default
+
+
+_GROWING = (list, dict, set, bytearray, collections.deque)
+
+
+def sizes(module: nn.Module) -> dict[str, int]:
+    """How much each of :func:`containers` holds; caches that have a limit are left out."""
+    found = {}
+    for name, value in containers(module):
+        if hasattr(value, "cache_info"):
+            try:
+                info = value.cache_info()
+            except Exception:
+                continue
+            if info.maxsize is None:
+                found[name] = info.currsize
+        else:
+            found[name] = _extent(value)
+    return found
+
+
+def _extent(value: Any, depth: int = 2) -> int:
+    inner = list(value.values() if isinstance(value, dict) else value)
+    return len(inner) + sum(_extent(each, depth - 1) for each in inner if depth and isinstance(each, _GROWING))
