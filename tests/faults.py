@@ -973,3 +973,94 @@ BROKEN += [
     ("makes_what_it_is_asked_for", Pattern("tiny{depth}", r"tiny(?P<depth>\d+)", _made_twice)),
     ("makes_what_it_is_asked_for", Pattern("tiny{depth}", r"tiny(?P<depth>[3-5])", _made, examples=("tiny7",))),
 ]
+
+
+@broken("works_at_any_width", "block", example={"planes": 64})
+class Fixed(nn.Module):
+    """Has a scale of 64 entries, whatever its planes."""
+
+    def __init__(self, in_channels: int, *, planes: int) -> None:
+        super().__init__()
+        self.out_channels = planes
+        self.conv = nn.Conv2d(in_channels, planes, 1)
+        self.scale = nn.Parameter(torch.rand(64, 1, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x) * self.scale
+
+
+@broken("stays_finite", "norm")
+class ByMoments(Attention):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        mean = x.mean((2, 3), keepdim=True)
+        variance = x.square().mean((2, 3), keepdim=True) - mean.square()
+        return super().forward((x - mean) * (variance + 1e-5).rsqrt())
+
+
+@broken("uses_what_it_is_offered", "shortcut")
+class BareWhenStrided(nn.Sequential):
+    def __init__(
+        self, in_channels: int, out_channels: int, *, stride: int = 1, norm: Callable[..., nn.Module] = nn.BatchNorm2d
+    ) -> None:
+        conv = nn.Conv2d(in_channels, out_channels, 1, stride)
+        super().__init__(*((conv, norm(out_channels)) if stride == 1 else (conv,)))
+
+
+@broken("leaves_the_process_alone")
+class SeedingPython(Attention):
+    def __init__(self, channels: int) -> None:
+        random.seed(42)
+        super().__init__(channels)
+
+
+@broken("starts_by_the_seed")
+class AllAlike(Attention):
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        generator = torch.Generator().manual_seed(0)
+        self.kernel = nn.Parameter(torch.randn(channels, channels, generator=generator))
+
+
+@broken("follows_train_and_eval")
+class RetiringAlone(Frozen):
+    """When it sees a single sample."""
+
+    train = Attention.train
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if len(x) == 1:
+            self.norm.eval()
+        return super().forward(self.norm(x))
+
+
+@broken("deploys_by_the_rules")
+class Handing(Folding):
+    """Hands on its own tensors."""
+
+    def deploy(self) -> nn.Module:
+        return nn.Sequential(self.norm)
+
+
+@broken("deploys_by_the_rules")
+class BatchNormsOnly(Folding):
+    def __init__(self, channels: int, *, norm: Callable[..., nn.Module] = nn.BatchNorm2d) -> None:
+        super().__init__(channels)
+        self.norm = norm(channels)
+
+
+@broken("starts_tensors_of_the_model", "init")
+def by_python(model: nn.Module) -> Any:
+    for parameter in model.parameters():
+        yield parameter, lambda tensor: tensor.fill_(random.random())
+
+
+@broken("starts_tensors_of_the_model", "init")
+def spread(model: nn.Module) -> Any:
+    for parameter in model.parameters():
+        yield parameter, lambda tensor: tensor.normal_().div_(tensor.std())
+
+
+@broken("starts_tensors_of_the_model", "init")
+def flat(model: nn.Module) -> Any:
+    for parameter in model.parameters():
+        yield parameter, lambda tensor: tensor.fill_(0.1)

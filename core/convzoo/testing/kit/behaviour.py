@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import gc
 import pickle
-import random
 import weakref
 from typing import Any
 
@@ -17,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from convzoo.building.factory import Factory
 from convzoo.layers import out_of_place
 from convzoo.spec.refs import Ref
-from convzoo.testing.kit.probe import Case, Probe, changed, close, difference, evaluated, state_of, step
+from convzoo.testing.kit.probe import Case, Probe, changed, close, difference, evaluated, seeded, state_of, step
 from convzoo.testing.kit.promises import MODULES, CheckFailed, promise
 from convzoo.testing.kit.surroundings import sizes
 
@@ -103,7 +102,7 @@ def repeats_itself_in_eval_mode(probe: Probe) -> None:
         images = probe.images()
         outputs = []
         for seed in range(3):
-            with _seeded(seed):
+            with seeded(seed):
                 outputs.append(evaluated(module, images))
         if not all(torch.equal(outputs[0], other) for other in outputs[1:]):
             raise CheckFailed(
@@ -162,7 +161,7 @@ def draws_from_torch(probe: Probe) -> None:
         images, state = probe.images(), state_of(module)
 
         def run(module: nn.Module, attempt: int, images: torch.Tensor = images) -> list[torch.Tensor]:
-            with _seeded(attempt):
+            with seeded(attempt):
                 torch.default_generator.manual_seed(0)
                 out = step(module, images)
             return [out, *(p.grad for p in module.parameters() if p.grad is not None)]
@@ -293,30 +292,3 @@ def _pickled_size(module: nn.Module) -> int:
         return len(pickle.dumps(module))
     except Exception:  # another check tells whether it pickles
         return 0
-
-
-class _seeded:
-    """Within, every generator but the default one of torch stands elsewhere for each seed; afterwards, as before."""
-
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
-
-    def __enter__(self) -> None:
-        self._torch = torch.random.fork_rng(devices=[])
-        self._torch.__enter__()
-        torch.default_generator.manual_seed(self._seed)
-        self._python = random.getstate()
-        random.seed(self._seed)
-        try:
-            import numpy
-        except ImportError:
-            self._numpy = None
-        else:
-            self._numpy = (numpy.random, numpy.random.get_state())
-            numpy.random.seed(self._seed)
-
-    def __exit__(self, *error: Any) -> None:
-        self._torch.__exit__(*error)
-        random.setstate(self._python)
-        if self._numpy:
-            self._numpy[0].set_state(self._numpy[1])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,6 +17,8 @@ from convzoo.testing.kit.promises import MODULES, STRIDED, CheckFailed, NotAppli
 
 CHANNEL_COUNTS = (8, 24, 40, 128)
 """Narrow, uneven, and twice the usual."""
+UNEVEN_WIDTH = 24
+"""What options are set to that say how many channels come out."""
 IMAGE_CHANNELS = (1, 3, 4)
 SMALL = ((1, 1), (1, 3), (2, 2), (3, 3))
 """Feature maps, in pixels, as deep networks and small images have them."""
@@ -26,10 +30,9 @@ POSITIONS = (Position(0, 0, 0, 1), Position(0, 3, 3, 12), Position(4, 0, 9, 12),
 def works_at_any_width(probe: Probe) -> None:
     """It works with few, uneven and many channels, with more or fewer in than out, or refuses them by OptionError."""
     refused, worked = [], 0
-    for ref, widths in itertools.product(probe.refs, _widths(probe)):
-        said = ", ".join(f"{name} {value}" for name, value in zip(probe.part.kind.arguments, widths, strict=True))
+    for said, sizes in _sizes(probe):
         try:
-            module = probe.make(ref=ref, widths=widths)
+            module = probe.make(**sizes)
         except OptionError as error:
             refused.append(str(error))
             continue
@@ -46,6 +49,7 @@ def works_at_any_width(probe: Probe) -> None:
                 means="in narrow stages it does nothing, and says nothing",
                 mend="let hidden widths be at least 1: max(1, channels // reduction)",
             )
+        widths = sizes.get("widths", ())
         images = probe.images(batch=2, channels=widths[0] if widths else None)
         try:
             out = evaluated(module, images)
@@ -68,6 +72,26 @@ def works_at_any_width(probe: Probe) -> None:
             means="no network has one width only",
             mend="take any number of channels, or those that an option divides",
         )
+
+
+def _sizes(probe: Probe) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What it is made with, and how to say it: other numbers of channels, and other values of options for widths."""
+    for ref, widths in itertools.product(probe.refs, _widths(probe)):
+        arguments = zip(probe.part.kind.arguments, widths, strict=True)
+        yield ", ".join(f"{name} {value}" for name, value in arguments), {"ref": ref, "widths": widths}
+    if "out_channels" not in probe.part.kind.sizes:
+        return
+    usual = probe.make().out_channels
+    for option in probe.part.options:
+        value = probe.ref.options.get(option, probe.part.default(option, probe.registry))
+        if isinstance(value, bool) or not isinstance(value, int) or value < UNEVEN_WIDTH // 2:
+            continue
+        sizes: dict[str, Any] = {"ref": probe.ref.with_options(**{option: UNEVEN_WIDTH})}
+        try:
+            if probe.make(**sizes).out_channels != usual:
+                yield f"{option}={UNEVEN_WIDTH}", sizes
+        except OptionError:
+            continue
 
 
 def _widths(probe: Probe) -> list[tuple[int, ...]]:
@@ -159,6 +183,7 @@ def _extremes(probe: Probe) -> dict[str, torch.Tensor]:
         "constant channels": constant,
         "dead channels": dead,
         "values around 100": images * 100,
+        "a large mean": 1000 + images * 1e-3,
     }
 
 

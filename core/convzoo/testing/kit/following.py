@@ -10,10 +10,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from convzoo.errors import LifecycleError
+from convzoo.building.factory import Factory
+from convzoo.errors import LifecycleError, OptionError
 from convzoo.network.lifecycle import Deployable, Regularized, Scheduled, deploy, penalty, set_progress
+from convzoo.spec.refs import Ref
 from convzoo.testing.kit.behaviour import ROUNDING
-from convzoo.testing.kit.probe import Probe, changed, close, difference, evaluated, state_of, step
+from convzoo.testing.kit.probe import Probe, changed, close, difference, evaluated, seeded, state_of, step
 from convzoo.testing.kit.promises import MODULES, CheckFailed, NotApplicable, promise
 
 
@@ -106,6 +108,10 @@ def penalizes_by_the_rules(probe: Probe) -> None:
         )
 
 
+NORMS = (("batch", False), ("batch", True), ("group", False), ("none", False))
+"""The norms that deploy() is tried with, and whether their running variances are about 0."""
+
+
 @promise(*MODULES)
 def deploys_by_the_rules(probe: Probe) -> None:
     """deploy() gives the eval outputs, in tensors of its own; it leaves the original alone, and may be called again.
@@ -113,8 +119,12 @@ def deploys_by_the_rules(probe: Probe) -> None:
     Unfinished, it is refused or exact.
     """
     _made_with(probe, Deployable)
-    for case, progress, tiny in itertools.product(probe.cases(), (0, 1), (False, True)):
-        module = case.make().double().train()
+    for case, progress, (norm, tiny) in itertools.product(probe.cases(), (0, 1), NORMS):
+        offers = {"norm": Factory(probe.registry, "norm", Ref(norm), {})} if probe.part.declares("norm") else {}
+        try:
+            module = case.make(offers=offers).double().train()
+        except OptionError:
+            continue
         step(module, probe.images(batch=2, seed=3).double())
         if tiny:
             _shrink_variances(module)
@@ -136,11 +146,13 @@ def deploys_by_the_rules(probe: Probe) -> None:
                 means="the weights of the original stay in memory, and copies of the deployed form fail",
                 mend="put @torch.no_grad() before deploy(), and wrap weights in nn.Parameter",
             )
-        for each in module.modules():
+        shared = []
+        for each in list(module.modules()):
             if isinstance(each, Deployable):
-                each.deploy()
+                shared += _shared(each, each.deploy())  # type: ignore[arg-type]
         images = probe.images().double()
         ours = evaluated(copy.deepcopy(module), images)
+        with_norm = ", and variances near 0" if tiny else f" and norm={norm!r}"
         forms = [
             ("the deployed form", deployed),
             ("a second one", deploy(module)),
@@ -149,7 +161,7 @@ def deploys_by_the_rules(probe: Probe) -> None:
         for what, form in forms:
             if not close(evaluated(form, images), ours, ROUNDING):
                 raise CheckFailed(
-                    f"with {case.name}{', and variances near 0' * tiny}, at progress {progress} {what} differs by"
+                    f"with {case.name}{with_norm}, at progress {progress} {what} differs by"
                     f" {difference(evaluated(form, images), ours):.3g}",
                     means="the accuracy that was measured is not the one that is shipped",
                     mend="compute the same as in eval mode, with each norm's own eps; raise convzoo.LifecycleError,"
@@ -159,13 +171,19 @@ def deploys_by_the_rules(probe: Probe) -> None:
             for tensor in deployed.state_dict().values():
                 tensor.zero_()
         names = changed(before, module.state_dict())
-        if names or not all(each.training for each in module.modules()):
+        if names or shared or not all(each.training for each in module.modules()):
             raise CheckFailed(
                 f"with {case.name}, deploying, or what is done to the deployed form, changes"
-                f" {', '.join(names) or 'the mode'} of the original",
+                f" {', '.join(names or shared) or 'the mode'} of the original",
                 means="a training that goes on after a look at the deployed form goes wrong",
                 mend="build a new module from copies of the tensors",
             )
+
+
+def _shared(module: nn.Module, deployed: nn.Module) -> list[str]:
+    """Names of the tensors that are in both."""
+    own = {tensor.data_ptr() for tensor in deployed.state_dict().values() if tensor.numel()}
+    return [name for name, tensor in module.state_dict().items() if tensor.numel() and tensor.data_ptr() in own]
 
 
 def _shrink_variances(module: nn.Module) -> None:
@@ -177,15 +195,29 @@ def _shrink_variances(module: nn.Module) -> None:
 
 @promise("init")
 def starts_tensors_of_the_model(probe: Probe) -> None:
-    """It gives pairs (tensor, fill) of the model's own tensors, and every fill leaves finite values."""
-    from convzoo.building.factory import Factory
-
-    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(8, 4))
-    own = {id(tensor) for tensor in model.state_dict(keep_vars=True).values()}
+    """It gives pairs (tensor, fill) of the model's own tensors; a fill leaves finite values, the same for one seed."""
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Conv2d(8, 1, 1), nn.Flatten(), nn.Linear(8, 4))
+    own = {id(tensor): name for name, tensor in model.state_dict(keep_vars=True).items()}
     for tensor, fill in Factory(probe.registry, "init", probe.ref, {})(model):
         known = id(tensor) in own
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            fill(tensor)
+        filled: list[torch.Tensor] = []
+        for attempt in (0, 1, 1):
+            with torch.no_grad(), seeded(len(filled)):
+                torch.default_generator.manual_seed(attempt)
+                fill(tensor)
+            filled.append(tensor.detach().clone())
+        if tensor.isfinite().all() and not torch.equal(filled[1], filled[2]):
+            raise CheckFailed(
+                f"after torch.manual_seed, it fills {own.get(id(tensor), 'a tensor')} with other values each time",
+                means="no training can be repeated",
+                mend="draw with torch's functions, without a generator of your own",
+            )
+        if tensor.dim() > 1 and known and torch.equal(tensor, tensor.flatten()[0].expand_as(tensor)):
+            raise CheckFailed(
+                f"it fills {own[id(tensor)]} with one value",
+                means="all channels compute and learn the same",
+                mend="draw the weights of convolutions and linear layers at random",
+            )
         if not known or not tensor.isfinite().all():
             raise CheckFailed(
                 "it fills a tensor " + ("with values that are not finite" if known else "that is not the model's"),

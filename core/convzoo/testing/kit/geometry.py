@@ -22,7 +22,7 @@ def honours_groups_and_dilation(probe: Probe) -> None:
     images = probe.images()
     for ref, (name, sizes) in itertools.product(probe.refs, (("groups", (2, 4)), ("dilation", (1, 2)))):
         try:
-            few, many = (probe.make(ref=ref, **{name: size}) for size in sizes)  # type: ignore[arg-type]
+            few, many = (probe.make(ref=ref, **{name: size}) for size in sizes)
         except OptionError:
             continue
         if name == "groups":

@@ -45,7 +45,7 @@ def _wrong(case: Case, training: bool, seed: int) -> str:
     """What the gradient is wrong of, and by how much; or nothing."""
     images = case.probe.images(batch=3, size=(4, 3), seed=seed + 1).double()
     function = _Function(case.make(seed=seed).double().train(training), images, seed)
-    groups = {"its input": [function.images], "its weights": function.parameters}
+    groups: dict[str, list[torch.Tensor]] = {"its input": [function.images], "its weights": function.parameters}
     step, tolerance = (STEP, 1e-4) if function.is_double() else (COARSE, 3e-2)
     for what, tensors in groups.items():
         found, expected, scale = function.slopes(tensors, step) if tensors else (0.0, 0.0, 0.0)
@@ -69,7 +69,7 @@ def _right_on_average(case: Case, of_input: bool, images: torch.Tensor, step: fl
     """
     plain = {"act": lambda **_: nn.Identity()} if case.probe.part.declares("act") else {}
     function = _Function(case.make(offers=plain).double().train(), images, 0)
-    tensors = [function.images] if of_input else function.parameters
+    tensors: list[torch.Tensor] = [function.images] if of_input else function.parameters
     total = 0.0
     for _ in range(DIRECTIONS):
         directions = [function.direction(tensor) for tensor in tensors]
@@ -90,7 +90,9 @@ class _Function:
     def __init__(self, module: nn.Module, images: torch.Tensor, seed: int) -> None:
         self.module = module
         self.images = images.detach().clone().requires_grad_()
-        self.parameters = [p for p in module.parameters() if p.requires_grad and p.is_floating_point()]
+        self.parameters: list[torch.Tensor] = [
+            p for p in module.parameters() if p.requires_grad and p.is_floating_point()
+        ]
         self.seed = seed
         self._buffers = [(buffer, buffer.clone()) for buffer in module.buffers()]
         self._generator = torch.Generator().manual_seed(seed)
@@ -165,7 +167,7 @@ class _Types(TorchDispatchMode):
         super().__init__()
         self.short = False
 
-    def __torch_dispatch__(self, func: Callable, types: object, args: tuple = (), kwargs: dict | None = None) -> object:  # type: ignore[type-arg]
+    def __torch_dispatch__(self, func: Callable, types: object, args: tuple = (), kwargs: dict | None = None) -> object:
         out = func(*args, **(kwargs or {}))
         for tensor in out if isinstance(out, (tuple, list)) else (out,):
             if isinstance(tensor, torch.Tensor) and tensor.is_floating_point() and tensor.dtype != torch.float64:

@@ -44,7 +44,7 @@ def uses_what_it_is_offered(probe: Probe) -> None:
     ]
     if not names:
         raise NotApplicable("it declares neither norm nor act nor a slot")
-    made: set[str] = set()
+    made: dict[str, dict[str, int]] = {name: {} for name in names}
     for where, sizes in _geometries(probe):
         operations = Operations()
         offered = {name: _Offer(probe, name, operations) for name in names}
@@ -55,8 +55,17 @@ def uses_what_it_is_offered(probe: Probe) -> None:
         widths = sizes.get("widths") or (None,)
         images = probe.images(channels=widths[0])
         _seen(probe, module.train(), images, operations, offered, where)
-        made |= {name for name, offer in offered.items() if offer.made}
-    if never := [name for name in names if name not in made]:
+        for name, offer in offered.items():
+            made[name][where.strip() or "as it stands"] = len(offer.made)
+    for name in SHARED:  # a slot may be for some geometries only
+        without = [where for where, count in made.get(name, {}).items() if not count]
+        if without and any(made[name].values()):
+            raise CheckFailed(
+                f"{without[0]}, it makes no {name}, though it does otherwise",
+                means=f"one layer of a network lacks the {name} that all others have",
+                mend=f"make {name} in every geometry, or do not declare it",
+            )
+    if never := [name for name in names if not any(made[name].values())]:
         raise CheckFailed(
             f"it declares {never[0]}, and never calls it",
             means=f"create_model(..., {never[0]}=...) changes nothing in it, and says nothing",
@@ -338,4 +347,4 @@ def resets_to_what_is_asked(probe: Probe) -> None:
 
 def _features(head: nn.Module, images: torch.Tensor) -> torch.Tensor:
     with torch.no_grad():
-        return head.eval()(images, pre_logits=True)  # type: ignore[no-any-return]
+        return head.eval()(images, pre_logits=True)

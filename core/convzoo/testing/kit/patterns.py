@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import random
 import re
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,10 +15,7 @@ from convzoo.spec.model import Model
 from convzoo.testing.kit.models import ModelProbe, builds_on_meta
 from convzoo.testing.kit.promises import CheckFailed, promise
 
-try:
-    from re import _parser as parser  # type: ignore[attr-defined]
-except ImportError:  # Python 3.10
-    import sre_parse as parser  # type: ignore[no-redef]
+parser: Any = importlib.import_module("re._parser" if sys.version_info >= (3, 11) else "sre_parse")
 
 TRIED = 400
 """Names that are tried, of every length."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import functools
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import is_lazy
 
 from convzoo.building import parts
 from convzoo.building.factory import Factory
@@ -21,6 +22,11 @@ from convzoo.spec.kinds import Position
 from convzoo.spec.refs import Options, Ref
 from convzoo.testing.kit.promises import STRIDED, CheckFailed
 from convzoo.testing.numerics import jitter
+
+try:
+    import numpy
+except ImportError:
+    numpy = None  # type: ignore[assignment]
 
 CHANNELS = 64
 CLASSES = 10
@@ -99,13 +105,29 @@ class Probe:
         return self.refs[0]
 
     @functools.cached_property
+    def usual(self) -> tuple[int, ...]:
+        """What it is called with unless something else is asked for: of what is usual, the first that it takes."""
+        count = len(self.part.kind.arguments)
+        known = USUAL.get(self.kind, ((CHANNELS,) * count,))
+        for widths in known:
+            try:
+                with torch.device("meta"):
+                    self.construct(widths=widths)
+                return widths
+            except OptionError:
+                continue
+            except Exception:  # a check tells
+                break
+        return known[0]
+
+    @functools.cached_property
     def is_lazy(self) -> bool:
         """Whether it has weights that have no shape before it has seen an image."""
         try:
             state = self.construct().state_dict(keep_vars=True)
         except Exception:  # another check tells whether it can be made
             return False
-        return any(isinstance(tensor, UninitializedTensorMixin) for tensor in state.values())
+        return any(is_lazy(tensor) for tensor in state.values())
 
     def _required(self, option: str) -> bool:
         parameter = self.part.signature.parameters[option]
@@ -164,8 +186,7 @@ class Probe:
         whole = parts.completed(self.registry, self.kind, ref or self.ref).with_options(**slots)
         kind = self.part.kind
         factory = Factory(self.registry, self.kind, whole, {name: values[name] for name in kind.offered})
-        arguments = widths or [WIDTHS.get((self.kind, name), CHANNELS) for name in kind.arguments]
-        return factory(*arguments, **{name: values[name] for name in kind.honoured})
+        return factory(*(widths or self.usual), **{name: values[name] for name in kind.honoured})
 
     def cases(self) -> list[Case]:
         """The geometries that the part does not refuse, with each example: as it stands, and with stride 2."""
@@ -195,7 +216,7 @@ class Probe:
         """``(batch, channels, *size)`` for the part; samples differ in contrast. Stems get larger images."""
         if self.kind == "stem":  # of sizes that their strides do not divide
             size = size[0] * 4 + 1, size[1] * 4 - 2 if size[1] > 2 else size[1] * 4
-        channels = channels or WIDTHS.get((self.kind, "in_channels"), CHANNELS)
+        channels = channels or next(iter(self.usual), CHANNELS)
         generator = torch.Generator().manual_seed(seed)
         x = torch.randn(batch, channels, *size, generator=generator)
         return x * torch.linspace(0.5, 2, batch).view(-1, 1, 1, 1)
@@ -203,8 +224,12 @@ class Probe:
 
 SHARED_PARTS = {"norm": "batch", "act": "relu"}
 """What a part is offered here."""
-WIDTHS = {("stem", "in_channels"): 3, ("head", "num_classes"): CLASSES, ("shortcut", "out_channels"): 2 * CHANNELS}
-"""Of the arguments of a kind, where they are not :data:`CHANNELS`."""
+USUAL = {
+    "stem": ((3,),),
+    "head": ((CHANNELS, CLASSES),),
+    "shortcut": ((CHANNELS, 2 * CHANNELS), (CHANNELS, CHANNELS), (2 * CHANNELS, CHANNELS)),
+}
+"""What parts of a kind are called with, where it is not :data:`CHANNELS`."""
 
 
 def step(module: nn.Module, images: torch.Tensor) -> torch.Tensor:
@@ -245,3 +270,36 @@ def state_of(module: nn.Module) -> dict[str, torch.Tensor]:
 def changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> list[str]:
     """Names whose tensors are not equal."""
     return [key for key in before if key not in after or not torch.equal(before[key], after[key])]
+
+
+class seeded:
+    """Within, all random number generators stand where ``seed`` puts them; afterwards, as before."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    def __enter__(self) -> seeded:
+        self._torch = torch.random.fork_rng(devices=[])
+        self._torch.__enter__()
+        torch.default_generator.manual_seed(self._seed)
+        self._before = _others()
+        random.seed(self._seed)
+        if numpy is not None:
+            numpy.random.seed(self._seed)
+        self._start = _others()
+        return self
+
+    def changed(self) -> list[str]:
+        """The generators, beside torch's, that something has been drawn from."""
+        return [name for name, state in _others().items() if repr(state) != repr(self._start[name])]
+
+    def __exit__(self, *error: Any) -> None:
+        self._torch.__exit__(*error)
+        random.setstate(self._before["Python's random"])
+        if numpy is not None:
+            numpy.random.set_state(self._before["numpy.random"])
+
+
+def _others() -> dict[str, Any]:
+    """The states of the generators that are not torch's."""
+    return {"Python's random": random.getstate()} | ({"numpy.random": numpy.random.get_state()} if numpy else {})

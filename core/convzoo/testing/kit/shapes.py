@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from convzoo.errors import OptionError
-from convzoo.testing.kit.probe import CLASSES, Probe, evaluated
+from convzoo.testing.kit.probe import CHANNELS, CLASSES, Probe, evaluated
 from convzoo.testing.kit.promises import ANY, MODULES, STRIDED, CheckFailed, promise
 
 SIZES = ((8, 8), (9, 7), (15, 12))
@@ -113,7 +113,6 @@ def honours_strides(probe: Probe) -> None:
 
 
 def _channels(probe: Probe, module: nn.Module) -> int:
-    images = probe.images()
     declared = getattr(module, "out_channels", None)
     if probe.kind in ("block", "stem") and (isinstance(declared, bool) or not isinstance(declared, int)):
         raise CheckFailed(
@@ -123,7 +122,7 @@ def _channels(probe: Probe, module: nn.Module) -> int:
         )
     if probe.kind in ("block", "stem"):
         return int(declared)  # type: ignore[arg-type]
-    return images.shape[1] * (2 if probe.kind == "shortcut" else 1)
+    return probe.usual[-1] if probe.usual else CHANNELS
 
 
 def _require_shape(

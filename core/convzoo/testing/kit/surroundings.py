@@ -3,38 +3,72 @@
 from __future__ import annotations
 
 import collections
-import random
+import contextlib
+import functools
+import itertools
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
-from convzoo.testing.kit.probe import Probe, evaluated, step
+from convzoo.testing.kit.probe import Probe, evaluated, seeded, step
 from convzoo.testing.kit.promises import MODULES, CheckFailed, promise
 
 
-def _settings() -> dict[str, Any]:
-    """What a process has set, by the name that a message calls it."""
-    numpy = sys.modules.get("numpy")
-    return {
-        "the state of Python's random": random.getstate(),
-        "the state of numpy's random": numpy and str(numpy.random.get_state()),
-        "torch's default dtype": torch.get_default_dtype(),
-        "torch's default device": torch.get_default_device(),
-        "torch's number of threads": torch.get_num_threads(),
-        "deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
-        "whether gradients are recorded": torch.is_grad_enabled(),
-        "anomaly detection": torch.is_anomaly_enabled(),
-        "the precision of matrix products": torch.get_float32_matmul_precision(),
-        "torch.backends.cudnn": (
-            torch.backends.cudnn.enabled,
-            torch.backends.cudnn.benchmark,
-            torch.backends.cudnn.deterministic,
-        ),
-    }
+@dataclass(frozen=True)
+class _Setting:
+    """A setting of the process: ``get()`` reads it, ``set(value)`` sets it, and it is no part's to change."""
+
+    name: str
+    get: Callable[[], Any]
+    set: Callable[[Any], Any]
+    usual: Any
+
+
+SETTINGS = (
+    _Setting("torch's default dtype", torch.get_default_dtype, torch.set_default_dtype, torch.float32),
+    _Setting("torch's number of threads", torch.get_num_threads, torch.set_num_threads, 1),
+    _Setting("gradients", torch.is_grad_enabled, torch.set_grad_enabled, True),
+    _Setting(
+        "deterministic algorithms",
+        torch.are_deterministic_algorithms_enabled,
+        torch.use_deterministic_algorithms,
+        False,
+    ),
+    _Setting("anomaly detection", torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly, False),
+    _Setting(
+        "the precision of matrix products",
+        torch.get_float32_matmul_precision,
+        torch.set_float32_matmul_precision,
+        "highest",
+    ),
+    *(
+        _Setting(
+            f"torch.backends.cudnn.{name}",
+            functools.partial(getattr, torch.backends.cudnn, name),
+            functools.partial(setattr, torch.backends.cudnn, name),
+            usual,
+        )
+        for name, usual in (("enabled", True), ("benchmark", False), ("deterministic", False))
+    ),
+)
+
+
+@contextlib.contextmanager
+def _usual() -> Iterator[None]:
+    """Within, every setting has its usual value; afterwards, the value that it had."""
+    before = [setting.get() for setting in SETTINGS]
+    for setting in SETTINGS:
+        setting.set(setting.usual)
+    try:
+        yield
+    finally:
+        for setting, value in zip(SETTINGS, before, strict=True):
+            setting.set(value)
 
 
 @promise(*MODULES)
@@ -43,38 +77,27 @@ def leaves_the_process_alone(probe: Probe) -> None:
 
     Of torch's default generator it takes numbers in turn, and never seeds it.
     """
-    for case in probe.cases():
-        for what in ("making it", "training it", "evaluating it"):
-            module = None if what == "making it" else case.make()
-            images, states = probe.images(batch=2, size=(4, 4)), []
-            before = _settings()
-            with torch.random.fork_rng(devices=[]):
-                for seed in (1, 2):
-                    torch.default_generator.manual_seed(seed)
+    for case, what in itertools.product(probe.cases(), ("making it", "training it", "evaluating it")):
+        module = None if what == "making it" else case.make()
+        images, states = probe.images(batch=2, size=(4, 4)), []
+        with _usual():
+            for seed in (1, 2):
+                with seeded(seed) as others:
                     if module is None:
                         case.construct()
                     else:
                         step(module, images) if what == "training it" else evaluated(module, images)
+                    changed = others.changed()
                     states.append(torch.default_generator.get_state())
-            after = _settings()
-            changed = [name for name in before if before[name] != after[name]]
-            if torch.equal(*states):
-                changed.append("the seed of torch's default generator")
-            if changed:
-                _restore(before)
-                raise CheckFailed(
-                    f"with {case.name}, {what} changes {', '.join(changed)}",
-                    means="what runs beside it or after it goes another way, and no seed repeats a run",
-                    mend="draw with torch's functions, without seeding; leave settings to those who train",
-                )
-
-
-def _restore(before: dict[str, Any]) -> None:
-    random.setstate(before["the state of Python's random"])
-    torch.set_default_dtype(before["torch's default dtype"])
-    torch.set_num_threads(before["torch's number of threads"])
-    torch.use_deterministic_algorithms(before["deterministic algorithms"])
-    torch.set_grad_enabled(before["whether gradients are recorded"])
+            changed += [setting.name for setting in SETTINGS if setting.get() != setting.usual]
+        if torch.equal(*states):
+            changed.append("the seed of torch's default generator")
+        if changed:
+            raise CheckFailed(
+                f"with {case.name}, {what} changes {', '.join(changed)}",
+                means="what runs beside it or after it goes another way, and no seed repeats a run",
+                mend="draw with torch's functions, without seeding; leave settings to those who train",
+            )
 
 
 @promise(*MODULES)
@@ -83,15 +106,21 @@ def starts_by_the_seed(probe: Probe) -> None:
     for case in probe.cases():
         made = []
         with torch.random.fork_rng(devices=[]):
-            for _ in range(2):
-                torch.default_generator.manual_seed(0)
+            for seed in (0, 0, 1):
+                torch.default_generator.manual_seed(seed)
                 made.append(case.construct())
-        first, second = (dict(module.state_dict(keep_vars=True)) for module in made)
+        first, second, other = (dict(module.state_dict(keep_vars=True)) for module in made)
         if differing := [key for key in first if key not in second or not torch.equal(first[key], second[key])]:
             raise CheckFailed(
                 f"with {case.name}, two instances made after torch.manual_seed(0) differ in {', '.join(differing)}",
                 means="no training can be repeated",
                 mend="fill weights with the functions of torch.nn.init, without a generator of your own",
+            )
+        if fixed := [key for key, tensor in first.items() if _is_drawn(tensor) and torch.equal(tensor, other[key])]:
+            raise CheckFailed(
+                f"with {case.name}, {', '.join(fixed)} is drawn, and the same after every seed",
+                means="all layers of a network start alike, and another seed is no other start",
+                mend="draw from torch's default generator, without a seed of your own",
             )
         storages = {tensor.untyped_storage().data_ptr() for tensor in first.values() if tensor.numel()}
         if shared := [k for k, t in second.items() if t.numel() and t.untyped_storage().data_ptr() in storages]:
@@ -100,6 +129,12 @@ def starts_by_the_seed(probe: Probe) -> None:
                 means="layers of one network are tied, and training one moves the other",
                 mend="make modules and tensors in the constructor, not in the class, a default value or a global",
             )
+
+
+def _is_drawn(tensor: torch.Tensor) -> bool:
+    """Whether a weight looks like random numbers: no two of them are equal."""
+    weight = isinstance(tensor, nn.Parameter) and tensor.is_floating_point() and tensor.dim() > 1
+    return weight and tensor.numel() > 8 and len(tensor.unique()) > 0.99 * tensor.numel()
 
 
 @promise(*MODULES)
@@ -113,6 +148,8 @@ def follows_train_and_eval(probe: Probe) -> None:
             where = "after " + ("train()" if mode else "eval()")
             if not wrong:
                 (step if mode else evaluated)(module, probe.images(batch=2, size=(4, 4)))
+                with contextlib.suppress(ValueError), torch.no_grad():  # norms refuse to train on single values
+                    module(probe.images(batch=1, size=(4, 4)))
                 wrong, where = _in_other_mode(module, mode), f"after a pass in {'training' if mode else 'eval'} mode"
             if wrong:
                 raise CheckFailed(

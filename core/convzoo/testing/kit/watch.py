@@ -65,6 +65,7 @@ class _Convolutions(TorchFunctionMode):
         return out
 
     def _add(self, func: Any, args: Any, kwargs: Any, later: bool) -> bool:
+        names: tuple[str, ...]
         if func is F.unfold:
             names = ("input", "kernel_size", "dilation", "padding", "stride")
         else:
@@ -123,5 +124,5 @@ class Operations(TorchDispatchMode):
             with self.allowed():
                 return forward(*args, **kwargs)
 
-        module.forward = run  # type: ignore[method-assign]
+        module.forward = run
         return module
