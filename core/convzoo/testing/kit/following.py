@@ -140,6 +140,12 @@ def deploys_by_the_rules(probe: Probe) -> None:
                 means="nobody gets its faster form",
                 mend="let set_progress(1) bring it to where deploy() can start",
             ) from error
+        except Exception as error:
+            raise CheckFailed(
+                f"with {case.name} and norm={norm!r}, deploy() fails: {type(error).__name__}: {error}",
+                means="models with it cannot be deployed with every norm",
+                mend="where the norm cannot be folded, give copy.deepcopy(self)",
+            ) from error
         if held := [name for name, tensor in deployed.state_dict(keep_vars=True).items() if tensor.grad_fn]:
             raise CheckFailed(
                 f"with {case.name}, {', '.join(held)} of the deployed form keeps the graph that it was computed by",
