@@ -721,6 +721,16 @@ class DroppingForEver(Residual):
         return super().keep(x) if self.training else x.new_ones(1) * (1 - self.rate)
 
 
+@broken("drops_whole_branches", "block")
+class KeepingByTheRate(Residual):
+    """Takes the rate of dropping for that of keeping."""
+
+    def keep(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.training or not self.rate:
+            return x.new_ones(1)
+        return x.new_empty(len(x), 1, 1, 1).bernoulli_(self.rate) / self.rate
+
+
 class Head(nn.Module):
     """Sound."""
 
@@ -1064,3 +1074,33 @@ def spread(model: nn.Module) -> Any:
 def flat(model: nn.Module) -> Any:
     for parameter in model.parameters():
         yield parameter, lambda tensor: tensor.fill_(0.1)
+
+
+@broken("stands_anywhere")
+class Placed(Attention):
+    """Cannot be made by hand, where nobody tells it its position."""
+
+    def __init__(self, channels: int, *, position: Position | None = None) -> None:
+        super().__init__(channels)
+        self.first = position.index == 0  # type: ignore[union-attr]
+
+
+@broken("works_at_any_width")
+class ByEight(Attention):
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.mix = nn.Conv2d(channels // 8 * 8, channels, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.mix(super().forward(x))
+
+
+@broken("differentiates_what_it_computes", "block", example={"planes": 128})
+class DetachingWhereEqual(nn.Module):
+    def __init__(self, in_channels: int, *, planes: int) -> None:
+        super().__init__()
+        self.out_channels, self.equal = planes, in_channels == planes
+        self.conv = nn.Conv2d(in_channels, planes, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x) + (x.detach() if self.equal else 0)

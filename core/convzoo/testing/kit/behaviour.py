@@ -16,8 +16,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from convzoo.building.factory import Factory
 from convzoo.layers import out_of_place
 from convzoo.spec.refs import Ref
-from convzoo.testing.kit.probe import Case, Probe, changed, close, difference, evaluated, seeded, state_of, step
+from convzoo.testing.kit.probe import Case, Probe
 from convzoo.testing.kit.promises import MODULES, CheckFailed, promise
+from convzoo.testing.kit.runs import changed, close, difference, evaluated, seeded, state_of, step
 from convzoo.testing.kit.surroundings import sizes
 
 ROUNDING = 1e-9
@@ -25,20 +26,20 @@ ROUNDING = 1e-9
 
 
 def _cases(probe: Probe) -> list[tuple[Case, Any]]:
-    return [(case, case.make()) for case in probe.cases()]
+    return [(case, case.make()) for case in probe.all_cases()]
 
 
 @promise(*(kind for kind in MODULES if kind != "act"))
 def leaves_its_input_alone(probe: Probe) -> None:
     """It changes nothing of the tensor that it is given, in training and in eval mode, whatever the norm gives."""
     identity = Factory(probe.registry, "norm", Ref("none"), {})
-    for case in probe.cases():
+    for case in probe.all_cases():
         for norm, module in {
             "": case.make(),
             " and a norm that gives its input": case.make(offers={"norm": identity}),
         }.items():
             for mode in (True, False):
-                images = probe.images()
+                images = case.images()
                 before = images.clone()
                 with torch.no_grad():
                     module.train(mode)(images)
@@ -73,7 +74,7 @@ def learns_with_every_parameter(probe: Probe) -> None:
         named = dict(module.named_parameters())
         missing, idle = set(named), set(named)
         for seed in range(3):  # a narrow layer may be shut by its activation for one batch
-            step(module, probe.images(batch=8, seed=seed))
+            step(module, case.images(batch=8, seed=seed))
             for name, parameter in named.items():
                 if parameter.grad is None:
                     continue
@@ -99,7 +100,7 @@ def learns_with_every_parameter(probe: Probe) -> None:
 def repeats_itself_in_eval_mode(probe: Probe) -> None:
     """In eval mode one input always gives one output, whatever the state of the random number generators."""
     for case, module in _cases(probe):
-        images = probe.images()
+        images = case.images()
         outputs = []
         for seed in range(3):
             with seeded(seed):
@@ -117,7 +118,7 @@ def treats_samples_independently(probe: Probe) -> None:
     """In eval mode the output for a sample does not depend on the others in its batch."""
     for case, module in _cases(probe):
         module.double()
-        images = probe.images().double()
+        images = case.images().double()
         together = evaluated(module, images)
         alone = torch.cat([evaluated(module, image[None]) for image in images])
         if not close(together, alone, ROUNDING):
@@ -132,10 +133,10 @@ def treats_samples_independently(probe: Probe) -> None:
 def forgets_what_ran_before(probe: Probe) -> None:
     """In eval mode an output does not depend on earlier inputs or other instances, and no state changes."""
     for case, module in _cases(probe):
-        images = probe.images()
+        images = case.images()
         first = evaluated(module, images)
         state = state_of(module)
-        for other in (probe.images(batch=2, seed=5) * 3, probe.images(size=(6, 12), seed=6)):
+        for other in (case.images(batch=2, seed=5) * 3, case.images(size=(6, 12), seed=6)):
             evaluated(module, other)
         if names := changed(state, module.state_dict()):
             raise CheckFailed(
@@ -143,7 +144,7 @@ def forgets_what_ran_before(probe: Probe) -> None:
                 means="evaluating a model makes another model of it",
                 mend="update statistics only `if self.training`",
             )
-        step(case.make(), probe.images(seed=7) * 3)
+        step(case.make(), case.images(seed=7) * 3)
         again = evaluated(module, images)
         if not close(again, first, ROUNDING):
             raise CheckFailed(

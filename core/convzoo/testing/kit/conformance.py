@@ -12,10 +12,12 @@ from convzoo.errors import OptionError, PluginError, did_you_mean
 from convzoo.plugins.host import plugins
 from convzoo.testing.kit import (  # noqa: F401  they add their promises
     behaviour,
+    dropping,
     extremes,
     following,
     geometry,
     gradients,
+    heads,
     models,
     offered,
     patterns,

@@ -12,11 +12,12 @@ from torch import nn
 
 from convzoo.errors import OptionError
 from convzoo.spec.kinds import Position
-from convzoo.testing.kit.probe import CHANNELS, CLASSES, Case, Probe, evaluated, step
+from convzoo.testing.kit.probe import CHANNELS, CLASSES, Case, Probe
 from convzoo.testing.kit.promises import MODULES, STRIDED, CheckFailed, NotApplicable, promise
+from convzoo.testing.kit.runs import evaluated, step
 
-CHANNEL_COUNTS = (8, 24, 40, 128)
-"""Narrow, uneven, and twice the usual."""
+CHANNEL_COUNTS = (8, 24, 40, 44, 128)
+"""Narrow, uneven, divisible by 4 only, and twice the usual."""
 UNEVEN_WIDTH = 24
 """What options are set to that say how many channels come out."""
 IMAGE_CHANNELS = (1, 3, 4)
@@ -98,11 +99,11 @@ def _widths(probe: Probe) -> list[tuple[int, ...]]:
     if probe.kind == "stem":
         return [(channels,) for channels in IMAGE_CHANNELS]
     if probe.kind == "head":
-        return [(channels, classes) for channels, classes in zip(CHANNEL_COUNTS, (1, 2, 7, CLASSES), strict=True)]
+        return [(channels, classes) for channels, classes in zip(CHANNEL_COUNTS, (1, 2, 7, 100, CLASSES), strict=True)]
     count = len(probe.part.kind.arguments)
     if count < 2:
         return [(channels,) * count for channels in CHANNEL_COUNTS]
-    return [(8, 8), (24, 40), (40, 24), (128, 128), (128, 64), (64, 128)]
+    return [(8, 8), (24, 40), (40, 24), (44, 44), (128, 128), (128, 64), (64, 128)]
 
 
 def _channels_out(probe: Probe, module: nn.Module, widths: tuple[int, ...]) -> int:
@@ -151,8 +152,8 @@ def _small(probe: Probe, case: Case, size: tuple[int, int], stride: int) -> None
 @promise(*MODULES)
 def stays_finite(probe: Probe) -> None:
     """For zeros, constant, dead and loud channels its output and all gradients are finite, in both modes."""
-    for case in probe.cases():
-        for name, images in _extremes(probe).items():
+    for case in probe.all_cases():
+        for name, images in _extremes(case).items():
             module = case.make()
             for training in (True, False):
                 module.train(training).zero_grad(set_to_none=True)
@@ -173,8 +174,8 @@ def stays_finite(probe: Probe) -> None:
                 )
 
 
-def _extremes(probe: Probe) -> dict[str, torch.Tensor]:
-    images = probe.images(size=(5, 4))
+def _extremes(case: Case) -> dict[str, torch.Tensor]:
+    images = case.images(size=(5, 4))
     constant = torch.linspace(-1, 1, images.shape[1]).view(-1, 1, 1).expand_as(images).clone()
     dead = images.clone()
     dead[:, ::2] = 0
@@ -189,17 +190,21 @@ def _extremes(probe: Probe) -> dict[str, torch.Tensor]:
 
 @promise(*MODULES)
 def stands_anywhere(probe: Probe) -> None:
-    """If it reads its position, it works in the only layer of a network, and in a network of eight stages."""
+    """If it reads its position, it works in a network of one layer, in one of eight stages, and where none is told."""
     if not probe.part.declares("position"):
         raise NotApplicable("it does not declare position")
-    for ref, position in itertools.product(probe.refs, POSITIONS):
+    positions: list[Position | None] = [*POSITIONS]
+    if probe.part.signature.parameters["position"].default is None:
+        positions.append(None)
+    for ref, position in itertools.product(probe.refs, positions):
         try:
             evaluated(probe.make(ref=ref, position=position), probe.images())
         except OptionError:
             continue
         except Exception as error:
             raise CheckFailed(
-                f"at {position} it fails: {type(error).__name__}: {error}",
-                means="it is only made for networks of the usual four stages",
-                mend="compute what depends on the position for any number of stages and layers, or raise OptionError",
+                f"at {position or 'position None'} it fails: {type(error).__name__}: {error}",
+                means="it is only made for networks of the usual four stages, or for networks",
+                mend="compute what depends on the position for any number of stages and layers, and for None, or raise"
+                " OptionError",
             ) from error

@@ -15,8 +15,9 @@ from convzoo.errors import LifecycleError, OptionError
 from convzoo.network.lifecycle import Deployable, Regularized, Scheduled, deploy, penalty, set_progress
 from convzoo.spec.refs import Ref
 from convzoo.testing.kit.behaviour import ROUNDING
-from convzoo.testing.kit.probe import Probe, changed, close, difference, evaluated, seeded, state_of, step
+from convzoo.testing.kit.probe import Probe
 from convzoo.testing.kit.promises import MODULES, CheckFailed, NotApplicable, promise
+from convzoo.testing.kit.runs import changed, close, difference, evaluated, seeded, state_of, step
 
 
 def _made_with(probe: Probe, protocol: Any) -> nn.Module:

@@ -11,8 +11,9 @@ from torch import nn
 from convzoo.building.factory import Factory
 from convzoo.errors import OptionError
 from convzoo.spec.refs import Ref
-from convzoo.testing.kit.probe import CHANNELS, Probe, close, evaluated
+from convzoo.testing.kit.probe import CHANNELS, Probe
 from convzoo.testing.kit.promises import CheckFailed, promise
+from convzoo.testing.kit.runs import close, evaluated
 from convzoo.testing.kit.watch import Convolution, convolutions
 
 

@@ -29,7 +29,7 @@ def differentiates_what_it_computes(probe: Probe) -> None:
 
     In training mode a random part may have other gradients, but not on average.
     """
-    for case in probe.cases():
+    for case in probe.all_cases():
         for training in (False, True):
             # A kink, or a choice that flips, lies between two steps by chance, and not for both seeds.
             if (wrong := _wrong(case, training, 0)) and _wrong(case, training, 1):
@@ -43,7 +43,7 @@ def differentiates_what_it_computes(probe: Probe) -> None:
 
 def _wrong(case: Case, training: bool, seed: int) -> str:
     """What the gradient is wrong of, and by how much; or nothing."""
-    images = case.probe.images(batch=3, size=(4, 3), seed=seed + 1).double()
+    images = case.images(batch=3, size=(4, 3), seed=seed + 1).double()
     function = _Function(case.make(seed=seed).double().train(training), images, seed)
     groups: dict[str, list[torch.Tensor]] = {"its input": [function.images], "its weights": function.parameters}
     step, tolerance = (STEP, 1e-4) if function.is_double() else (COARSE, 3e-2)

@@ -1,4 +1,4 @@
-"""Checks that a part uses what it is offered, everywhere: norms, activations, slots, and rates of dropping."""
+"""Checks that a part uses what it is offered, everywhere: norms, activations and slots."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from convzoo.errors import OptionError
 from convzoo.layers import Maker
 from convzoo.spec.kinds import SHARED, kind_of
 from convzoo.spec.refs import Ref
-from convzoo.testing.kit.probe import CLASSES, Probe, close, evaluated
+from convzoo.testing.kit.probe import Probe
 from convzoo.testing.kit.promises import MODULES, STRIDED, CheckFailed, NotApplicable, promise
 from convzoo.testing.kit.watch import ACTIVATIONS, Operations
 
@@ -45,7 +45,7 @@ def uses_what_it_is_offered(probe: Probe) -> None:
     if not names:
         raise NotApplicable("it declares neither norm nor act nor a slot")
     made: dict[str, dict[str, int]] = {name: {} for name in names}
-    for where, sizes in _geometries(probe):
+    for where, sizes in geometries(probe):
         operations = Operations()
         offered = {name: _Offer(probe, name, operations) for name in names}
         try:
@@ -73,7 +73,8 @@ def uses_what_it_is_offered(probe: Probe) -> None:
         )
 
 
-def _geometries(probe: Probe) -> Iterator[tuple[str, dict[str, Any]]]:
+def geometries(probe: Probe) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Where a part may look otherwise: what to call it, and what it is made with."""
     yield "", {}
     if probe.kind in STRIDED:  # a shortcut is only asked for where the shape changes
         yield " at stride 2", {"stride": 2}
@@ -197,154 +198,3 @@ def _channel_counts(offered: dict[str, _Offer], where: str) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
-
-
-RATE = 0.5
-SEEDS = 16
-
-
-@promise("block")
-def drops_whole_branches(probe: Probe) -> None:
-    """With a drop_path_rate, training drops the branch of whole samples, at every stride, and keeps the mean.
-
-    The shortcut stays, and in eval mode nothing is dropped.
-    """
-    if not probe.part.declares("drop_path_rate"):
-        raise NotApplicable("it does not declare drop_path_rate")
-    # So that nothing mixes samples, or bends what is averaged.
-    plain = {name: lambda *_, **__: nn.Identity() for name in SHARED if probe.part.declares(name)}
-    for where, sizes in _geometries(probe):
-        try:
-            never, module = (probe.make(**sizes, offers=plain, drop_path_rate=rate) for rate in (0.0, RATE))
-        except OptionError:
-            continue
-        widths = sizes.get("widths") or (None,)
-        images = probe.images(batch=8, channels=widths[0])
-        if not close(evaluated(module, images), evaluated(never, images), 1e-6):
-            raise CheckFailed(
-                f"{where.strip() or 'as it stands'}, in eval mode drop_path_rate={RATE} changes the output",
-                means="what is measured is another network than the one that was trained",
-                mend="drop only `if self.training`, as convzoo.layers.drop_path does, and scale up what is kept",
-            )
-        outputs = [_trained(module, images, seed) for seed in range(SEEDS)]
-        undropped = [_trained(never, images, seed) for seed in range(2)]
-        if all(torch.equal(outputs[0], other) for other in outputs[1:]):
-            raise CheckFailed(
-                f"{where.strip() or 'as it stands'}, it declares drop_path_rate, and drops nothing",
-                means="stochastic depth is asked for, and does nothing",
-                mend="put convzoo.layers.drop_path(drop_path_rate) at the end of the branch, or do not declare it",
-            )
-        if torch.equal(*undropped):  # else it has randomness of its own
-            with Operations() as operations:
-                evaluated(never, images)
-            _look_at_samples(outputs, undropped[0], not operations.found, where)
-
-
-def _trained(module: nn.Module, images: torch.Tensor, seed: int) -> torch.Tensor:
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.default_generator.manual_seed(seed)
-        return module.train()(images)
-
-
-def _look_at_samples(outputs: list[torch.Tensor], undropped: torch.Tensor, linear: bool, where: str) -> None:
-    """Raise CheckFailed unless each sample has one of two outputs: without the branch, or with more of it."""
-    scale = max(float(undropped.abs().max()), 1e-3)
-    dropped = []
-    for sample in range(len(undropped)):
-        forms: list[torch.Tensor] = []
-        for output in outputs:
-            if not any(close(output[sample], form, 1e-5) for form in forms):
-                forms.append(output[sample])
-        if len(forms) > 4:  # which two branches with rates of their own have
-            raise CheckFailed(
-                f"{where.strip() or 'as it stands'}, drop_path_rate={RATE} gives a sample {len(forms)} outputs in"
-                f" {SEEDS} passes",
-                means="it is not stochastic depth, which drops a branch for a whole sample or keeps it",
-                mend="draw one number a sample, of shape (N, 1, 1, 1), as convzoo.layers.drop_path does",
-            )
-        if len(forms) == 2:
-            first, second = forms
-            # A branch that is kept counts for more: it is farther from what there is without dropping.
-            if linear and not close(first * RATE + second * (1 - RATE), undropped[sample], 1e-3):
-                raise CheckFailed(
-                    f"{where.strip() or 'as it stands'}, the mean over what drop_path_rate={RATE} gives is off by"
-                    f" {float((first * RATE + second * (1 - RATE) - undropped[sample]).abs().max()):.3g}",
-                    means="eval mode computes something else than what training gives on average",
-                    mend="divide what is kept by 1 - rate, and let no norm stand between dropping and the sum",
-                )
-            dropped.append(min(forms, key=lambda form: float(form.abs().max())))
-    if dropped and all(float(form.abs().max()) < 1e-6 * scale for form in dropped):
-        raise CheckFailed(
-            f"{where.strip() or 'as it stands'}, drop_path_rate drops whole samples, the shortcut with the branch",
-            means="dropped samples are lost for all layers behind it",
-            mend="put convzoo.layers.drop_path(drop_path_rate) at the end of the branch, before the sum",
-        )
-
-
-@promise(*(kind for kind in MODULES if kind != "norm"))
-def drops_only_in_training(probe: Probe) -> None:
-    """If it declares drop_rate, that changes its outputs in training, and not in eval mode."""
-    if not probe.part.declares("drop_rate"):
-        raise NotApplicable("it does not declare drop_rate")
-    try:
-        never, module = (probe.make(ref=probe.ref.with_options(drop_rate=rate)) for rate in (0.0, RATE))
-    except OptionError as error:
-        raise NotApplicable(str(error)) from error
-    images = probe.images()
-    if not close(evaluated(module, images), evaluated(never, images), 1e-6):
-        raise CheckFailed(
-            f"in eval mode drop_rate={RATE} changes the output",
-            means="what is measured is another network than the one that was trained",
-            mend="use nn.Dropout, or F.dropout(x, rate, self.training)",
-        )
-    if all(torch.equal(_trained(module, images, seed), _trained(never, images, seed)) for seed in range(3)):
-        raise CheckFailed(
-            "it declares drop_rate, and drops nothing",
-            means="dropout is asked for, and does nothing",
-            mend="call dropout with that rate in forward, or do not declare drop_rate",
-        )
-
-
-@promise("head")
-def resets_to_what_is_asked(probe: Probe) -> None:
-    """After reset(), it is as one that was made with that number of classes and that pool, with a new classifier."""
-    images = probe.images()
-    head = probe.make()
-    name = str(getattr(head, "classifier_name", ""))
-    before = [p.detach().clone() for p in head.get_submodule(name).parameters()]
-    head.reset(CLASSES)
-    after = list(head.get_submodule(name).parameters())
-    if any(b.shape == a.shape and b.numel() > 1 and torch.equal(b, a) for b, a in zip(before, after, strict=False)):
-        raise CheckFailed(
-            "reset() leaves the classifier's weights as they were",
-            means="a network that is made ready for another data set starts with the old one's classes",
-            mend="make a new last layer in reset()",
-        )
-    features = []
-    for pool in ("avg", "max"):
-        ours = probe.make()
-        try:
-            ours.reset(CLASSES, global_pool=pool)
-        except ValueError:  # OptionError is one
-            continue
-        features.append(_features(ours, images))
-        if not probe.part.declares("global_pool"):
-            continue
-        made = probe.make(ref=probe.ref.with_options(global_pool=pool))
-        if not close(features[-1], _features(made, images), 1e-5) or evaluated(ours, images).shape[1:] != (CLASSES,):
-            raise CheckFailed(
-                f"reset({CLASSES}, global_pool={pool!r}) gives another head than global_pool={pool!r} does",
-                means="reset_classifier(..., global_pool=...) gives other features than were asked for",
-                mend="let reset() do what the constructor does with global_pool",
-            )
-    if len(features) == 2 and torch.equal(*features):
-        raise CheckFailed(
-            "reset(..., global_pool='max') computes the same as reset(..., global_pool='avg')",
-            means="reset_classifier(..., global_pool=...) is asked for, and does nothing",
-            mend="pool as reset() says, or raise OptionError there for a pool that the head does not have",
-        )
-
-
-def _features(head: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    with torch.no_grad():
-        return head.eval()(images, pre_logits=True)

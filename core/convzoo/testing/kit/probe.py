@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import functools
-import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
 from torch.nn.parameter import is_lazy
 
 from convzoo.building import parts
@@ -22,11 +19,6 @@ from convzoo.spec.kinds import Position
 from convzoo.spec.refs import Options, Ref
 from convzoo.testing.kit.promises import STRIDED, CheckFailed
 from convzoo.testing.numerics import jitter
-
-try:
-    import numpy
-except ImportError:
-    numpy = None  # type: ignore[assignment]
 
 CHANNELS = 64
 CLASSES = 10
@@ -48,6 +40,26 @@ class Case:
     def stride(self) -> int:
         """The stride that it is made with."""
         return self.geometry.get("stride", 1)
+
+    @property
+    def channels(self) -> int | None:
+        """Channels of its input, where they are not the usual ones."""
+        return next(iter(self.geometry.get("widths", ())), None)
+
+    def is_possible(self) -> bool:
+        """Whether the part does not refuse it."""
+        try:
+            with torch.device("meta"):
+                self.construct()
+        except OptionError:
+            return False
+        except Exception:  # of other widths, a check of their own tells
+            return "widths" not in self.geometry
+        return True
+
+    def images(self, **more: Any) -> torch.Tensor:
+        """See :meth:`Probe.images`."""
+        return self.probe.images(channels=self.channels, **more)
 
     def make(self, *, seed: int = 0, **more: Any) -> Any:
         """See :meth:`Probe.make`."""
@@ -160,7 +172,7 @@ class Probe:
         first_dilation: int | None = None,
         groups: int = 1,
         drop_path_rate: float = 0.0,
-        position: Position = FIRST,
+        position: Position | None = FIRST,
         offers: Mapping[str, Any] | None = None,
     ) -> Any:
         """A new part.
@@ -195,15 +207,25 @@ class Probe:
             label = f", {ref}" if number else ""
             found.append(Case(("stride 1" if self.kind in STRIDED else "default") + label, self, {"ref": ref}))
             if self.kind in STRIDED:
-                try:
-                    with torch.device("meta"):
-                        self.construct(ref=ref, stride=2)
-                    found.append(Case(f"stride 2{label}", self, {"ref": ref, "stride": 2}))
-                except OptionError:
-                    pass
+                strided = Case(f"stride 2{label}", self, {"ref": ref, "stride": 2})
+                found += [strided] if strided.is_possible() else []
         if self.part.declares("position"):
             found.append(Case("a later position", self, {"position": LATER}))
         return found
+
+    def all_cases(self) -> list[Case]:
+        """Those of :meth:`cases`, and of the first example with as many channels in as out, more, and fewer."""
+        return [*self.cases(), *(case for case in self._widths() if case.is_possible())]
+
+    def _widths(self) -> Iterator[Case]:
+        others: list[tuple[int, ...]] = []
+        if self.kind == "block":
+            others = [(CHANNELS // 2,), (getattr(self.construct(), "out_channels", CHANNELS),)]
+        elif len(self.usual) == 2 and self.kind in STRIDED:
+            others = [(CHANNELS, CHANNELS), (CHANNELS, 2 * CHANNELS), (2 * CHANNELS, CHANNELS)]
+        for widths in others:
+            if widths != self.usual:
+                yield Case(" to ".join(map(str, widths)) + " channels", self, {"widths": widths})
 
     def images(
         self,
@@ -230,76 +252,3 @@ USUAL = {
     "shortcut": ((CHANNELS, 2 * CHANNELS), (CHANNELS, CHANNELS), (2 * CHANNELS, CHANNELS)),
 }
 """What parts of a kind are called with, where it is not :data:`CHANNELS`."""
-
-
-def step(module: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    """One forward and backward pass in training mode; gives the output, detached."""
-    module.train()
-    module.zero_grad(set_to_none=True)
-    out = module(images)
-    if out.requires_grad:
-        weights = torch.linspace(-1, 1, out.numel(), device=out.device).view_as(out)
-        (out * weights.to(out.dtype)).sum().backward()
-    return out.detach()
-
-
-def evaluated(module: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    """The output in eval mode, without gradients."""
-    module.eval()
-    with torch.no_grad():
-        return module(images)
-
-
-def close(first: torch.Tensor, second: torch.Tensor, tolerance: float) -> bool:
-    """Whether two outputs have one shape, are finite, and differ by no more than ``tolerance`` of the largest value."""
-    if first.shape != second.shape or not (first.isfinite().all() and second.isfinite().all()):
-        return False
-    return difference(first, second) <= tolerance * max(float(second.abs().max()), 1e-3)
-
-
-def difference(first: torch.Tensor, second: torch.Tensor) -> float:
-    """The largest absolute difference; infinite where the shapes differ."""
-    return float((first.double() - second.double()).abs().max()) if first.shape == second.shape else float("inf")
-
-
-def state_of(module: nn.Module) -> dict[str, torch.Tensor]:
-    """A copy of the state dict."""
-    return copy.deepcopy({key: value.detach() for key, value in module.state_dict().items()})
-
-
-def changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> list[str]:
-    """Names whose tensors are not equal."""
-    return [key for key in before if key not in after or not torch.equal(before[key], after[key])]
-
-
-class seeded:
-    """Within, all random number generators stand where ``seed`` puts them; afterwards, as before."""
-
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
-
-    def __enter__(self) -> seeded:
-        self._torch = torch.random.fork_rng(devices=[])
-        self._torch.__enter__()
-        torch.default_generator.manual_seed(self._seed)
-        self._before = _others()
-        random.seed(self._seed)
-        if numpy is not None:
-            numpy.random.seed(self._seed)
-        self._start = _others()
-        return self
-
-    def changed(self) -> list[str]:
-        """The generators, beside torch's, that something has been drawn from."""
-        return [name for name, state in _others().items() if repr(state) != repr(self._start[name])]
-
-    def __exit__(self, *error: Any) -> None:
-        self._torch.__exit__(*error)
-        random.setstate(self._before["Python's random"])
-        if numpy is not None:
-            numpy.random.set_state(self._before["numpy.random"])
-
-
-def _others() -> dict[str, Any]:
-    """The states of the generators that are not torch's."""
-    return {"Python's random": random.getstate()} | ({"numpy.random": numpy.random.get_state()} if numpy else {})

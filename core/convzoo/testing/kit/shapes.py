@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from convzoo.errors import OptionError
-from convzoo.testing.kit.probe import CHANNELS, CLASSES, Probe, evaluated
+from convzoo.testing.kit.probe import CHANNELS, Probe
 from convzoo.testing.kit.promises import ANY, MODULES, STRIDED, CheckFailed, promise
+from convzoo.testing.kit.runs import evaluated
 
 SIZES = ((8, 8), (9, 7), (15, 12))
 
@@ -82,7 +83,7 @@ def declares_shapes(probe: Probe) -> None:
     for ref in probe.refs:
         module = probe.make(ref=ref)
         if probe.kind == "head":
-            _head(probe, module)
+            require_head(probe, module)
         elif probe.kind == "stem":
             _stem(probe, module)
         else:
@@ -185,30 +186,3 @@ def _stem(probe: Probe, module: nn.Module) -> None:
                 means="features_only networks get a wrong first level",
                 mend="give (forward(x), [level]), and a feature_info with the level's num_chs and reduction",
             )
-
-
-def _head(probe: Probe, module: nn.Module) -> None:
-    images = probe.images(batch=2)
-    name = getattr(module, "classifier_name", None)
-    try:
-        shapes = [tuple(evaluated(module, images).shape)]
-        with torch.no_grad():
-            pooled = tuple(module(images, pre_logits=True).shape)
-        module.reset(5)  # type: ignore[operator]
-        shapes.append(tuple(evaluated(module, images).shape))
-        module.reset(0)  # type: ignore[operator]
-        shapes.append(tuple(evaluated(module, images).shape))
-        classifier = module.get_submodule(str(name))
-    except Exception as error:
-        raise CheckFailed(
-            f"it fails as a head: {type(error).__name__}: {error}",
-            means="classifiers cannot be read or reset",
-            mend="give it classifier_name, forward(x, pre_logits=False) and reset(num_classes, global_pool=None)",
-        ) from error
-    if shapes != [(2, CLASSES), (2, 5), pooled] or not isinstance(classifier, nn.Identity):
-        raise CheckFailed(
-            f"outputs of {shapes[0]} for {CLASSES} classes, {shapes[1]} after reset(5), {shapes[2]} after reset(0),"
-            f" and {pooled} before the classifier, which is then {type(classifier).__name__}",
-            means="a new classifier does not give what was asked for",
-            mend="give (N, num_classes); with num_classes 0 what pre_logits gives, and an Identity as classifier",
-        )

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 
 from convzoo.network.lifecycle import set_progress
-from convzoo.testing.kit.probe import Probe, close, difference, evaluated, state_of, step
+from convzoo.testing.kit.probe import Probe
 from convzoo.testing.kit.promises import MAPS, MODULES, CheckFailed, NotApplicable, promise
+from convzoo.testing.kit.runs import close, difference, evaluated, state_of, step
 
 
 @promise(*MODULES)

@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from convzoo.testing.kit.probe import Probe, evaluated, seeded, step
+from convzoo.testing.kit.probe import Probe
 from convzoo.testing.kit.promises import MODULES, CheckFailed, promise
+from convzoo.testing.kit.runs import evaluated, seeded, step
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ import copy
 import torch
 from torch import nn
 
-from convzoo.testing.kit.probe import BATCH, Probe, close, difference, evaluated
+from convzoo.testing.kit.probe import BATCH, Probe
 from convzoo.testing.kit.promises import MODULES, CheckFailed, NotApplicable, promise
+from convzoo.testing.kit.runs import close, difference, evaluated
 
 
 @promise(*MODULES)

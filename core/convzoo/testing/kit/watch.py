@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from convzoo.testing.kit.probe import evaluated
+from convzoo.testing.kit.runs import evaluated
 
 
 @dataclass(frozen=True)

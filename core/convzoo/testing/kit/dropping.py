@@ -1,0 +1,144 @@
+"""Checks of stochastic depth and dropout: what is dropped, how often, and when."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from convzoo.errors import OptionError
+from convzoo.spec.kinds import SHARED
+from convzoo.testing.kit.offered import geometries
+from convzoo.testing.kit.probe import Probe
+from convzoo.testing.kit.promises import MODULES, CheckFailed, NotApplicable, promise
+from convzoo.testing.kit.runs import close, evaluated
+from convzoo.testing.kit.watch import Operations
+
+RATE, HIGH_RATE = 0.3, 0.95
+"""Of what is dropped; at the high one, hardly anything is kept."""
+SEEDS = 16
+
+
+@promise("block")
+def drops_whole_branches(probe: Probe) -> None:
+    """With a drop_path_rate, training drops the branch of whole samples, at every stride, and keeps the mean.
+
+    The shortcut stays, and in eval mode nothing is dropped.
+    """
+    if not probe.part.declares("drop_path_rate"):
+        raise NotApplicable("it does not declare drop_path_rate")
+    # So that nothing mixes samples, or bends what is averaged.
+    plain = {name: lambda *_, **__: nn.Identity() for name in SHARED if probe.part.declares(name)}
+    for where, sizes in geometries(probe):
+        try:
+            rates = (0.0, RATE, HIGH_RATE)
+            never, module, high = (probe.make(**sizes, offers=plain, drop_path_rate=rate) for rate in rates)
+        except OptionError:
+            continue
+        widths = sizes.get("widths") or (None,)
+        images = probe.images(batch=8, channels=widths[0])
+        if not close(evaluated(module, images), evaluated(never, images), 1e-6):
+            raise CheckFailed(
+                f"{where.strip() or 'as it stands'}, in eval mode drop_path_rate={RATE} changes the output",
+                means="what is measured is another network than the one that was trained",
+                mend="drop only `if self.training`, as convzoo.layers.drop_path does, and scale up what is kept",
+            )
+        outputs = [_trained(module, images, seed) for seed in range(SEEDS)]
+        undropped = [_trained(never, images, seed) for seed in range(2)]
+        if all(torch.equal(outputs[0], other) for other in outputs[1:]):
+            raise CheckFailed(
+                f"{where.strip() or 'as it stands'}, it declares drop_path_rate, and drops nothing",
+                means="stochastic depth is asked for, and does nothing",
+                mend="put convzoo.layers.drop_path(drop_path_rate) at the end of the branch, or do not declare it",
+            )
+        if torch.equal(*undropped):  # else it has randomness of its own
+            with Operations() as operations:
+                evaluated(never, images)
+            mostly = [_trained(high, images, seed) for seed in range(SEEDS)]
+            for sample in range(len(images)):
+                kept = _Sample([out[sample] for out in outputs], [out[sample] for out in mostly], undropped[0][sample])
+                kept.require(linear=not operations.found, where=where.strip() or "as it stands")
+
+
+def _trained(module: nn.Module, images: torch.Tensor, seed: int) -> torch.Tensor:
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.default_generator.manual_seed(seed)
+        return module.train()(images)
+
+
+class _Sample:
+    """What one sample's outputs are: at a rate, at a high rate, and where nothing is dropped."""
+
+    def __init__(self, outputs: list[torch.Tensor], mostly: list[torch.Tensor], undropped: torch.Tensor) -> None:
+        self.counts = _counted(outputs)
+        self.dropped = max(_counted(mostly), key=lambda form: form[1])[0]
+        self.undropped = undropped
+
+    def require(self, *, linear: bool, where: str) -> None:
+        """Raise CheckFailed unless there are two: without the branch at the rate, else with more of it."""
+        forms = len(self.counts)
+        scale = max(float(self.undropped.abs().max()), 1e-3)
+        if forms > 4:  # which two branches with rates of their own have
+            raise CheckFailed(
+                f"{where}, drop_path_rate={RATE} gives a sample {forms} outputs in {SEEDS} passes",
+                means="it is not stochastic depth, which drops a branch for a whole sample or keeps it",
+                mend="draw one number a sample, of shape (N, 1, 1, 1), as convzoo.layers.drop_path does",
+            )
+        if float(self.dropped.abs().max()) < 1e-6 * scale:
+            raise CheckFailed(
+                f"{where}, drop_path_rate drops whole samples, the shortcut with the branch",
+                means="dropped samples are lost for all layers behind it",
+                mend="put convzoo.layers.drop_path(drop_path_rate) at the end of the branch, before the sum",
+            )
+        if forms != 2:
+            return
+        kept = [form for form, _ in self.counts if not close(form, self.dropped, 1e-5)]
+        if len(kept) != 1:
+            raise CheckFailed(
+                f"{where}, drop_path_rate={HIGH_RATE} mostly gives an output that drop_path_rate={RATE} never gives",
+                means="the rate is not that of dropping",
+                mend="keep with probability 1 - drop_path_rate, and divide what is kept by that",
+            )
+        off = float((self.dropped * RATE + kept[0] * (1 - RATE) - self.undropped).abs().max())
+        if linear and off > 1e-3 * scale:
+            raise CheckFailed(
+                f"{where}, the mean over what drop_path_rate={RATE} gives is off by {off:.3g}",
+                means="eval mode computes something else than what training gives on average",
+                mend="divide what is kept by 1 - rate, and let no norm stand between dropping and the sum",
+            )
+
+
+def _counted(outputs: list[torch.Tensor]) -> list[tuple[torch.Tensor, int]]:
+    """Different outputs, and how often each is there."""
+    forms: list[tuple[torch.Tensor, int]] = []
+    for output in outputs:
+        for number, (form, count) in enumerate(forms):
+            if close(output, form, 1e-5):
+                forms[number] = form, count + 1
+                break
+        else:
+            forms.append((output, 1))
+    return forms
+
+
+@promise(*(kind for kind in MODULES if kind != "norm"))
+def drops_only_in_training(probe: Probe) -> None:
+    """If it declares drop_rate, that changes its outputs in training, and not in eval mode."""
+    if not probe.part.declares("drop_rate"):
+        raise NotApplicable("it does not declare drop_rate")
+    try:
+        never, module = (probe.make(ref=probe.ref.with_options(drop_rate=rate)) for rate in (0.0, RATE))
+    except OptionError as error:
+        raise NotApplicable(str(error)) from error
+    images = probe.images()
+    if not close(evaluated(module, images), evaluated(never, images), 1e-6):
+        raise CheckFailed(
+            f"in eval mode drop_rate={RATE} changes the output",
+            means="what is measured is another network than the one that was trained",
+            mend="use nn.Dropout, or F.dropout(x, rate, self.training)",
+        )
+    if all(torch.equal(_trained(module, images, seed), _trained(never, images, seed)) for seed in range(3)):
+        raise CheckFailed(
+            "it declares drop_rate, and drops nothing",
+            means="dropout is asked for, and does nothing",
+            mend="call dropout with that rate in forward, or do not declare drop_rate",
+        )

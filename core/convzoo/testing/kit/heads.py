@@ -1,0 +1,83 @@
+"""Checks of heads: their classifier, and what resetting makes of it."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from convzoo.testing.kit.probe import CLASSES, Probe
+from convzoo.testing.kit.promises import CheckFailed, promise
+from convzoo.testing.kit.runs import close, evaluated
+
+
+def require_head(probe: Probe, module: nn.Module) -> None:
+    """Raise CheckFailed unless ``module`` has a classifier that can be read and reset."""
+    images = probe.images(batch=2)
+    name = getattr(module, "classifier_name", None)
+    try:
+        shapes = [tuple(evaluated(module, images).shape)]
+        with torch.no_grad():
+            pooled = tuple(module(images, pre_logits=True).shape)
+        module.reset(5)  # type: ignore[operator]
+        shapes.append(tuple(evaluated(module, images).shape))
+        module.reset(0)  # type: ignore[operator]
+        shapes.append(tuple(evaluated(module, images).shape))
+        classifier = module.get_submodule(str(name))
+    except Exception as error:
+        raise CheckFailed(
+            f"it fails as a head: {type(error).__name__}: {error}",
+            means="classifiers cannot be read or reset",
+            mend="give it classifier_name, forward(x, pre_logits=False) and reset(num_classes, global_pool=None)",
+        ) from error
+    if shapes != [(2, CLASSES), (2, 5), pooled] or not isinstance(classifier, nn.Identity):
+        raise CheckFailed(
+            f"outputs of {shapes[0]} for {CLASSES} classes, {shapes[1]} after reset(5), {shapes[2]} after reset(0),"
+            f" and {pooled} before the classifier, which is then {type(classifier).__name__}",
+            means="a new classifier does not give what was asked for",
+            mend="give (N, num_classes); with num_classes 0 what pre_logits gives, and an Identity as classifier",
+        )
+
+
+@promise("head")
+def resets_to_what_is_asked(probe: Probe) -> None:
+    """After reset(), it is as one that was made with that number of classes and that pool, with a new classifier."""
+    images = probe.images()
+    head = probe.make()
+    name = str(getattr(head, "classifier_name", ""))
+    before = [p.detach().clone() for p in head.get_submodule(name).parameters()]
+    head.reset(CLASSES)
+    after = list(head.get_submodule(name).parameters())
+    if any(b.shape == a.shape and b.numel() > 1 and torch.equal(b, a) for b, a in zip(before, after, strict=False)):
+        raise CheckFailed(
+            "reset() leaves the classifier's weights as they were",
+            means="a network that is made ready for another data set starts with the old one's classes",
+            mend="make a new last layer in reset()",
+        )
+    features = []
+    for pool in ("avg", "max"):
+        ours = probe.make()
+        try:
+            ours.reset(CLASSES, global_pool=pool)
+        except ValueError:  # OptionError is one
+            continue
+        features.append(_features(ours, images))
+        if not probe.part.declares("global_pool"):
+            continue
+        made = probe.make(ref=probe.ref.with_options(global_pool=pool))
+        if not close(features[-1], _features(made, images), 1e-5) or evaluated(ours, images).shape[1:] != (CLASSES,):
+            raise CheckFailed(
+                f"reset({CLASSES}, global_pool={pool!r}) gives another head than global_pool={pool!r} does",
+                means="reset_classifier(..., global_pool=...) gives other features than were asked for",
+                mend="let reset() do what the constructor does with global_pool",
+            )
+    if len(features) == 2 and torch.equal(*features):
+        raise CheckFailed(
+            "reset(..., global_pool='max') computes the same as reset(..., global_pool='avg')",
+            means="reset_classifier(..., global_pool=...) is asked for, and does nothing",
+            mend="pool as reset() says, or raise OptionError there for a pool that the head does not have",
+        )
+
+
+def _features(head: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        return head.eval()(images, pre_logits=True)

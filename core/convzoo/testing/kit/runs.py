@@ -1,0 +1,88 @@
+"""Running a part, and comparing what came out."""
+
+from __future__ import annotations
+
+import copy
+import random
+from typing import Any
+
+import torch
+from torch import nn
+
+try:
+    import numpy
+except ImportError:
+    numpy = None  # type: ignore[assignment]
+
+
+def step(module: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """One forward and backward pass in training mode; gives the output, detached."""
+    module.train()
+    module.zero_grad(set_to_none=True)
+    out = module(images)
+    if out.requires_grad:
+        weights = torch.linspace(-1, 1, out.numel(), device=out.device).view_as(out)
+        (out * weights.to(out.dtype)).sum().backward()
+    return out.detach()
+
+
+def evaluated(module: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """The output in eval mode, without gradients."""
+    module.eval()
+    with torch.no_grad():
+        return module(images)
+
+
+def close(first: torch.Tensor, second: torch.Tensor, tolerance: float) -> bool:
+    """Whether two outputs have one shape, are finite, and differ by no more than ``tolerance`` of the largest value."""
+    if first.shape != second.shape or not (first.isfinite().all() and second.isfinite().all()):
+        return False
+    return difference(first, second) <= tolerance * max(float(second.abs().max()), 1e-3)
+
+
+def difference(first: torch.Tensor, second: torch.Tensor) -> float:
+    """The largest absolute difference; infinite where the shapes differ."""
+    return float((first.double() - second.double()).abs().max()) if first.shape == second.shape else float("inf")
+
+
+def state_of(module: nn.Module) -> dict[str, torch.Tensor]:
+    """A copy of the state dict."""
+    return copy.deepcopy({key: value.detach() for key, value in module.state_dict().items()})
+
+
+def changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> list[str]:
+    """Names whose tensors are not equal."""
+    return [key for key in before if key not in after or not torch.equal(before[key], after[key])]
+
+
+class seeded:
+    """Within, all random number generators stand where ``seed`` puts them; afterwards, as before."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    def __enter__(self) -> seeded:
+        self._torch = torch.random.fork_rng(devices=[])
+        self._torch.__enter__()
+        torch.default_generator.manual_seed(self._seed)
+        self._before = _others()
+        random.seed(self._seed)
+        if numpy is not None:
+            numpy.random.seed(self._seed)
+        self._start = _others()
+        return self
+
+    def changed(self) -> list[str]:
+        """The generators, beside torch's, that something has been drawn from."""
+        return [name for name, state in _others().items() if repr(state) != repr(self._start[name])]
+
+    def __exit__(self, *error: Any) -> None:
+        self._torch.__exit__(*error)
+        random.setstate(self._before["Python's random"])
+        if numpy is not None:
+            numpy.random.set_state(self._before["numpy.random"])
+
+
+def _others() -> dict[str, Any]:
+    """The states of the generators that are not torch's."""
+    return {"Python's random": random.getstate()} | ({"numpy.random": numpy.random.get_state()} if numpy else {})
