@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
@@ -1104,3 +1105,63 @@ class DetachingWhereEqual(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.conv(x) + (x.detach() if self.equal else 0)
+
+
+@broken("works_on_small_maps", "conv")
+class Circular(nn.Conv2d):
+    """Its padding wraps around more than once where a dilation is larger than the map."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, dilation: int = 1) -> None:
+        super().__init__(in_channels, out_channels, 3, padding=dilation, dilation=dilation, padding_mode="circular")
+
+
+@broken("honours_groups_and_dilation", "conv")
+class UngroupedWhenStrided(nn.Conv2d):
+    def __init__(self, in_channels: int, out_channels: int, *, stride: int = 1, groups: int = 1) -> None:
+        super().__init__(in_channels, out_channels, 3, stride, padding=1, groups=groups if stride == 1 else 1)
+
+
+@broken("honours_groups_and_dilation", "conv")
+class Dividing(nn.Conv2d):
+    """Takes the largest number of groups that divides the channels, and does not say so."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, groups: int = 1) -> None:
+        super().__init__(in_channels, out_channels, 3, padding=1, groups=math.gcd(groups, in_channels, out_channels))
+
+
+@broken("drops_only_in_training", "head")
+class DryAfterReset(Head):
+    def reset(self, num_classes: int, global_pool: str | None = None) -> None:
+        self.rate = 0.0 if hasattr(self, "fc") else self.rate
+        super().reset(num_classes, global_pool)
+
+
+@broken("uses_what_it_is_offered", "block", example={"planes": 64})
+class Expanding(Miscounting):
+    """Makes its attention for its planes, and more come out with any expansion but the default."""
+
+    def __init__(
+        self, in_channels: int, *, planes: int, expansion: int = 1, attention: Callable[..., nn.Module] | None = None
+    ) -> None:
+        super().__init__(planes, planes=planes * expansion, attention=attention)
+        self.conv = nn.Conv2d(in_channels, self.out_channels, 1)
+
+
+@broken("leaves_its_input_alone")
+class Clipping(Attention):
+    """Its input, where that is loud."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            x.clamp_(-20, 20)
+        return super().forward(x)
+
+
+@broken("learns_with_every_parameter")
+class Decaying(Attention):
+    """By itself."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out = super().forward(x)
+        self.weight.data.mul_(0.99)
+        return out

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import copy
-import gc
-import pickle
-import weakref
+import itertools
 from typing import Any
 
 import torch
 from torch import nn
-from torch.multiprocessing.reductions import StorageWeakRef
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from convzoo.building.factory import Factory
 from convzoo.layers import out_of_place
@@ -19,7 +15,6 @@ from convzoo.spec.refs import Ref
 from convzoo.testing.kit.probe import Case, Probe
 from convzoo.testing.kit.promises import MODULES, CheckFailed, promise
 from convzoo.testing.kit.runs import changed, close, difference, evaluated, seeded, state_of, step
-from convzoo.testing.kit.surroundings import sizes
 
 ROUNDING = 1e-9
 """What two float64 runs of the same arithmetic may differ by, relative to the largest value."""
@@ -38,8 +33,8 @@ def leaves_its_input_alone(probe: Probe) -> None:
             "": case.make(),
             " and a norm that gives its input": case.make(offers={"norm": identity}),
         }.items():
-            for mode in (True, False):
-                images = case.images()
+            for mode, loud in itertools.product((True, False), (1, 100)):
+                images = case.images() * loud
                 before = images.clone()
                 with torch.no_grad():
                     module.train(mode)(images)
@@ -73,6 +68,7 @@ def learns_with_every_parameter(probe: Probe) -> None:
     for case, module in _cases(probe):
         named = dict(module.named_parameters())
         missing, idle = set(named), set(named)
+        before = state_of(module)
         for seed in range(3):  # a narrow layer may be shut by its activation for one batch
             step(module, case.images(batch=8, seed=seed))
             for name, parameter in named.items():
@@ -87,6 +83,12 @@ def learns_with_every_parameter(probe: Probe) -> None:
                     )
                 if parameter.grad.any():
                     idle.discard(name)
+        if moved := [name for name in changed(before, module.state_dict()) if name in named]:
+            raise CheckFailed(
+                f"with {case.name}, forward or backward changes {', '.join(moved)}",
+                means="weights move without the optimizer, and evaluating twice gives two results",
+                mend="compute with weights, and leave changing them to the optimizer",
+            )
         if idle:
             what = "no gradient reaches" if missing else "the gradient is always 0 of"
             raise CheckFailed(
@@ -188,108 +190,3 @@ def draws_from_torch(probe: Probe) -> None:
 
 def _same(first: list[torch.Tensor], second: list[torch.Tensor]) -> bool:
     return len(first) == len(second) and all(map(torch.equal, first, second))
-
-
-@promise(*MODULES)
-def holds_no_memory(probe: Probe) -> None:
-    """A step of training leaves behind nothing that grows: the twentieth holds no more memory than the third."""
-    module, images = probe.make().train(), probe.images(batch=2, size=(4, 4))
-    storages, nodes, sizes = _Storages(), _Nodes(), []
-    gc.freeze()  # so that collecting looks at what the part makes, and not at all else in the process
-    try:
-        for steps in (3, 17):
-            for _ in range(steps):
-                with storages:
-                    out = module(images)
-                    nodes.remember(out.grad_fn)
-                    if out.requires_grad:
-                        out.sum().backward()
-                module.zero_grad(set_to_none=True)
-                del out
-            gc.collect()
-            sizes.append((storages.alive(), nodes.alive(), _pickled_size(module)))
-    finally:
-        gc.unfreeze()
-    for what, early, late in zip(("bytes of tensors", "nodes of autograd", "bytes of its pickle"), *sizes, strict=True):
-        if late > early:
-            raise CheckFailed(
-                f"after 3 steps there are {early} {what}, after 20 there are {late}",
-                means="long trainings run out of memory",
-                mend="keep no output, loss or list of them in an attribute; detach() and write into a fixed buffer",
-            )
-    _look_for_caches(probe, module)
-
-
-FEW, MANY = 4, 16
-"""Numbers of sizes of maps."""
-
-
-def _look_for_caches(probe: Probe, module: nn.Module) -> None:
-    """Raise CheckFailed if a list, dict or cache grows with every size of maps, or with every pass."""
-    before = {}
-    for number in range(FEW + MANY):
-        if number == FEW:
-            before = sizes(module)
-        with torch.no_grad():
-            module(probe.images(batch=2, size=(3 + number, 4)))
-    for name, size in sizes(module).items():
-        if size - before.get(name, 0) >= MANY:
-            raise CheckFailed(
-                f"{name} grows by {size - before.get(name, 0)} entries in {MANY} passes with maps of other sizes",
-                means="long trainings, and images of many sizes, run out of memory",
-                mend="compute it again, or keep no more than a few (functools.lru_cache(maxsize=8)) in the instance",
-            )
-
-
-class _Storages(TorchDispatchMode):
-    """Remembers, without keeping them alive, the storages that operations make."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._made: dict[int, tuple[StorageWeakRef, int]] = {}
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        for tensor in out if isinstance(out, (tuple, list)) else (out,):
-            if isinstance(tensor, torch.Tensor):
-                storage = tensor.untyped_storage()
-                self._made.setdefault(storage._cdata, (StorageWeakRef(storage), storage.nbytes()))
-        return out
-
-    def alive(self) -> int:
-        """Bytes of those that still live."""
-        self._made = {key: made for key, made in self._made.items() if not made[0].expired()}
-        return sum(size for _, size in self._made.values())
-
-
-class _Nodes:
-    """Remembers, without keeping them alive, the nodes of autograd graphs."""
-
-    def __init__(self) -> None:
-        self._sentinels: list[weakref.ref[_Sentinel]] = []
-
-    def remember(self, node: Any) -> None:
-        seen, waiting = set(), [node]
-        while waiting:
-            node = waiting.pop()
-            if node is not None and node not in seen and type(node).__name__ != "AccumulateGrad":
-                seen.add(node)
-                sentinel = _Sentinel()
-                node.metadata["convzoo"] = sentinel  # it lives as long as the node
-                self._sentinels.append(weakref.ref(sentinel))
-                waiting += [following for following, _ in node.next_functions]
-
-    def alive(self) -> int:
-        """How many of them still live."""
-        return sum(sentinel() is not None for sentinel in self._sentinels)
-
-
-class _Sentinel:
-    pass
-
-
-def _pickled_size(module: nn.Module) -> int:
-    try:
-        return len(pickle.dumps(module))
-    except Exception:  # another check tells whether it pickles
-        return 0

@@ -18,6 +18,7 @@ from convzoo.testing.kit import (  # noqa: F401  they add their promises
     geometry,
     gradients,
     heads,
+    memory,
     models,
     offered,
     patterns,

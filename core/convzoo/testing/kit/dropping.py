@@ -8,7 +8,7 @@ from torch import nn
 from convzoo.errors import OptionError
 from convzoo.spec.kinds import SHARED
 from convzoo.testing.kit.offered import geometries
-from convzoo.testing.kit.probe import Probe
+from convzoo.testing.kit.probe import CLASSES, Probe
 from convzoo.testing.kit.promises import MODULES, CheckFailed, NotApplicable, promise
 from convzoo.testing.kit.runs import close, evaluated
 from convzoo.testing.kit.watch import Operations
@@ -136,9 +136,15 @@ def drops_only_in_training(probe: Probe) -> None:
             means="what is measured is another network than the one that was trained",
             mend="use nn.Dropout, or F.dropout(x, rate, self.training)",
         )
-    if all(torch.equal(_trained(module, images, seed), _trained(never, images, seed)) for seed in range(3)):
-        raise CheckFailed(
-            "it declares drop_rate, and drops nothing",
-            means="dropout is asked for, and does nothing",
-            mend="call dropout with that rate in forward, or do not declare drop_rate",
-        )
+    forms = {"": module}
+    if probe.kind == "head":
+        reset = probe.make(ref=probe.ref.with_options(drop_rate=RATE))
+        reset.reset(CLASSES)
+        forms["after reset(), "] = reset
+    for when, form in forms.items():
+        if all(torch.equal(_trained(form, images, seed), _trained(form, images, seed + 1)) for seed in range(3)):
+            raise CheckFailed(
+                f"{when}it declares drop_rate, and drops nothing",
+                means="dropout is asked for, and does nothing",
+                mend="call dropout with that rate in forward, also after reset(), or do not declare drop_rate",
+            )

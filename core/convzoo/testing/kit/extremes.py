@@ -18,8 +18,6 @@ from convzoo.testing.kit.runs import evaluated, step
 
 CHANNEL_COUNTS = (8, 24, 40, 44, 128)
 """Narrow, uneven, divisible by 4 only, and twice the usual."""
-UNEVEN_WIDTH = 24
-"""What options are set to that say how many channels come out."""
 IMAGE_CHANNELS = (1, 3, 4)
 SMALL = ((1, 1), (1, 3), (2, 2), (3, 3))
 """Feature maps, in pixels, as deep networks and small images have them."""
@@ -80,19 +78,7 @@ def _sizes(probe: Probe) -> Iterator[tuple[str, dict[str, Any]]]:
     for ref, widths in itertools.product(probe.refs, _widths(probe)):
         arguments = zip(probe.part.kind.arguments, widths, strict=True)
         yield ", ".join(f"{name} {value}" for name, value in arguments), {"ref": ref, "widths": widths}
-    if "out_channels" not in probe.part.kind.sizes:
-        return
-    usual = probe.make().out_channels
-    for option in probe.part.options:
-        value = probe.ref.options.get(option, probe.part.default(option, probe.registry))
-        if isinstance(value, bool) or not isinstance(value, int) or value < UNEVEN_WIDTH // 2:
-            continue
-        sizes: dict[str, Any] = {"ref": probe.ref.with_options(**{option: UNEVEN_WIDTH})}
-        try:
-            if probe.make(**sizes).out_channels != usual:
-                yield f"{option}={UNEVEN_WIDTH}", sizes
-        except OptionError:
-            continue
+    yield from ((said, {"ref": ref}) for said, ref in probe.wider())
 
 
 def _widths(probe: Probe) -> list[tuple[int, ...]]:
@@ -115,7 +101,7 @@ def _channels_out(probe: Probe, module: nn.Module, widths: tuple[int, ...]) -> i
 @promise(*MODULES)
 def works_on_small_maps(probe: Probe) -> None:
     """It works on maps of one to three pixels, in training and in eval mode, as late stages have them."""
-    cases = [case for case in probe.cases() if case.stride == 1]
+    cases = [case for case in probe.all_cases() if case.stride == 1]
     for case, size in itertools.product(cases, SMALL):
         _small(probe, case, size, 1)
     if probe.kind in STRIDED:
@@ -126,7 +112,7 @@ def works_on_small_maps(probe: Probe) -> None:
 
 
 def _small(probe: Probe, case: Case, size: tuple[int, int], stride: int) -> None:
-    module, images = case.make(), probe.images(size=size)
+    module, images = case.make(), case.images(size=size)
     where = f"with {case.name}, on maps of {images.shape[2]}x{images.shape[3]} pixels"
     try:
         out = step(module, images)

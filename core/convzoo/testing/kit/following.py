@@ -120,13 +120,13 @@ def deploys_by_the_rules(probe: Probe) -> None:
     Unfinished, it is refused or exact.
     """
     _made_with(probe, Deployable)
-    for case, progress, (norm, tiny) in itertools.product(probe.cases(), (0, 1), NORMS):
+    for case, progress, (norm, tiny) in itertools.product(probe.all_cases(), (0, 1), NORMS):
         offers = {"norm": Factory(probe.registry, "norm", Ref(norm), {})} if probe.part.declares("norm") else {}
         try:
             module = case.make(offers=offers).double().train()
         except OptionError:
             continue
-        step(module, probe.images(batch=2, seed=3).double())
+        step(module, case.images(batch=2, seed=3).double())
         if tiny:
             _shrink_variances(module)
         set_progress(module, progress)
@@ -157,7 +157,7 @@ def deploys_by_the_rules(probe: Probe) -> None:
         for each in list(module.modules()):
             if isinstance(each, Deployable):
                 shared += _shared(each, each.deploy())  # type: ignore[arg-type]
-        images = probe.images().double()
+        images = case.images().double()
         ours = evaluated(copy.deepcopy(module), images)
         with_norm = ", and variances near 0" if tiny else f" and norm={norm!r}"
         forms = [

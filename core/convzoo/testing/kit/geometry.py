@@ -16,14 +16,19 @@ from convzoo.testing.kit.promises import CheckFailed, promise
 from convzoo.testing.kit.runs import close, evaluated
 from convzoo.testing.kit.watch import Convolution, convolutions
 
+INDIVISIBLE = 3
+"""A number of groups that does not divide the usual channels."""
+
 
 @promise("conv")
 def honours_groups_and_dilation(probe: Probe) -> None:
     """It honours groups and a dilation or refuses them, and never ignores them, in any of its convolutions."""
     images = probe.images()
-    for ref, (name, sizes) in itertools.product(probe.refs, (("groups", (2, 4)), ("dilation", (1, 2)))):
+    _refuses_what_does_not_divide(probe, images)
+    values = (("groups", (2, 4)), ("dilation", (1, 2)))
+    for ref, stride, (name, sizes) in itertools.product(probe.refs, (1, 2), values):
         try:
-            few, many = (probe.make(ref=ref, **{name: size}) for size in sizes)
+            few, many = (probe.make(ref=ref, stride=stride, **{name: size}) for size in sizes)
         except OptionError:
             continue
         if name == "groups":
@@ -36,11 +41,25 @@ def honours_groups_and_dilation(probe: Probe) -> None:
             what = "takes no fewer weights" if name == "groups" else "computes the same"
             where = f" in convolution {deaf[0]} of {len(pairs)}" if deaf else ""
             raise CheckFailed(
-                f"{name}={sizes[1]} {'does nothing' if deaf else what}"
+                f"with stride {stride}, {name}={sizes[1]} {'does nothing' if deaf else what}"
                 + (where or f" as {name}={sizes[0]}" if not deaf else where),
                 means=f"a block that asks for {name} gets another network than it says",
                 mend=f"hand {name} to every convolution, or leave the keyword out, so that the block is refused",
             )
+
+
+def _refuses_what_does_not_divide(probe: Probe, images: torch.Tensor) -> None:
+    """Raise CheckFailed if groups that do not divide the channels become others."""
+    try:
+        found = convolutions(probe.make(groups=INDIVISIBLE), images)
+    except (OptionError, ValueError, RuntimeError):
+        return
+    if found and all(convolution.groups != INDIVISIBLE for convolution in found):
+        raise CheckFailed(
+            f"groups={INDIVISIBLE} of {CHANNELS} channels is taken, and no convolution has {INDIVISIBLE} groups",
+            means=f"a block that asks for {INDIVISIBLE} groups gets another network than it says",
+            mend="raise OptionError for groups that do not divide the channels, as convzoo.layers.conv2d does",
+        )
 
 
 def _is_deaf(name: str, few: Convolution, many: Convolution) -> bool:

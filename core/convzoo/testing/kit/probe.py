@@ -214,18 +214,37 @@ class Probe:
         return found
 
     def all_cases(self) -> list[Case]:
-        """Those of :meth:`cases`, and of the first example with as many channels in as out, more, and fewer."""
-        return [*self.cases(), *(case for case in self._widths() if case.is_possible())]
+        """Those of :meth:`cases`, and of the first example with other widths, groups and dilation."""
+        return [*self.cases(), *(case for case in self._others() if case.is_possible())]
 
-    def _widths(self) -> Iterator[Case]:
-        others: list[tuple[int, ...]] = []
+    def _others(self) -> Iterator[Case]:
+        widths: list[tuple[int, ...]] = []
         if self.kind == "block":
-            others = [(CHANNELS // 2,), (getattr(self.construct(), "out_channels", CHANNELS),)]
+            widths = [(CHANNELS // 2,), (getattr(self.construct(), "out_channels", CHANNELS),)]
         elif len(self.usual) == 2 and self.kind in STRIDED:
-            others = [(CHANNELS, CHANNELS), (CHANNELS, 2 * CHANNELS), (2 * CHANNELS, CHANNELS)]
-        for widths in others:
-            if widths != self.usual:
-                yield Case(" to ".join(map(str, widths)) + " channels", self, {"widths": widths})
+            widths = [(CHANNELS, CHANNELS), (CHANNELS, 2 * CHANNELS), (2 * CHANNELS, CHANNELS)]
+        for each in widths:
+            if each != self.usual:
+                yield Case(" to ".join(map(str, each)) + " channels", self, {"widths": each})
+        if "groups" in self.part.kind.honoured:
+            yield Case("2 groups", self, {"groups": 2})
+            yield Case("2 groups and stride 2", self, {"groups": 2, "stride": 2})
+        if self.part.declares("dilation"):
+            yield Case("dilation 4", self, {"dilation": 4})
+
+    def wider(self) -> Iterator[tuple[str, Ref]]:
+        """The part with another value of each option that says how many channels come out, and how to say it."""
+        usual = self.construct().out_channels if "out_channels" in self.part.kind.sizes else None
+        for option in self.part.options if usual else ():
+            value = self.ref.options.get(option, self.part.default(option, self.registry))
+            if isinstance(value, int) and not isinstance(value, bool):
+                other = 24 if value >= 12 else 2 * value
+                try:
+                    ref = self.ref.with_options(**{option: other})
+                    if self.construct(ref=ref).out_channels != usual:
+                        yield f"{option}={other}", ref
+                except OptionError:
+                    continue
 
     def images(
         self,

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from convzoo.errors import OptionError
+from convzoo.testing.kit.heads import require_head
 from convzoo.testing.kit.probe import CHANNELS, Probe
 from convzoo.testing.kit.promises import ANY, MODULES, STRIDED, CheckFailed, promise
 from convzoo.testing.kit.runs import evaluated

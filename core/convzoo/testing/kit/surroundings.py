@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import functools
 import itertools
-import sys
-import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -162,59 +159,3 @@ def follows_train_and_eval(probe: Probe) -> None:
 
 def _in_other_mode(module: nn.Module, mode: bool) -> list[str]:
     return [name or "the part itself" for name, each in module.named_modules() if each.training is not mode]
-
-
-def containers(module: nn.Module) -> Iterator[tuple[str, Any]]:
-    """Lists, dicts, sets and caches that a part, its classes and their modules of code keep, with names."""
-    own = set(vars(nn.Module()))
-    for path, each in module.named_modules():
-        yield from _within({k: v for k, v in vars(each).items() if k not in own}, path or type(each).__name__)
-    for kind in {cls for each in module.modules() for cls in type(each).__mro__}:
-        home = kind.__module__ or ""
-        if home.partition(".")[0] in ("torch", "builtins", "typing", "abc", "torchvision"):
-            continue
-        yield from _within(vars(kind), kind.__qualname__)
-        code = sys.modules.get(home)
-        if isinstance(code, types.ModuleType):
-            yield from _within(vars(code), home)
-        for name, value in list(vars(kind).items()):
-            for cell in getattr(value, "__closure__", None) or ():
-                try:
-                    yield from _within({name: cell.cell_contents}, f"{kind.__qualname__} (a closure)")
-                except ValueError:  # an empty cell
-                    continue
-
-
-def _within(namespace: Any, owner: str) -> Iterator[tuple[str, Any]]:
-    for name, value in list(namespace.items()):
-        if name.startswith("__"):
-            continue
-        if hasattr(value, "cache_info") or (hasattr(type(value), "__len__") and isinstance(value, _GROWING)):
-            yield f"{owner}.{name}", value
-        for default in getattr(value, "__defaults__", None) or ():
-            if isinstance(default, _GROWING):
-                yield f"a default value of {owner}.{name}", default
-
-
-_GROWING = (list, dict, set, bytearray, collections.deque)
-
-
-def sizes(module: nn.Module) -> dict[str, int]:
-    """How much each of :func:`containers` holds; caches that have a limit are left out."""
-    found = {}
-    for name, value in containers(module):
-        if hasattr(value, "cache_info"):
-            try:
-                info = value.cache_info()
-            except Exception:
-                continue
-            if info.maxsize is None:
-                found[name] = info.currsize
-        else:
-            found[name] = _extent(value)
-    return found
-
-
-def _extent(value: Any, depth: int = 2) -> int:
-    inner = list(value.values() if isinstance(value, dict) else value)
-    return len(inner) + sum(_extent(each, depth - 1) for each in inner if depth and isinstance(each, _GROWING))
