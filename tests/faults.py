@@ -1165,3 +1165,67 @@ class Decaying(Attention):
         out = super().forward(x)
         self.weight.data.mul_(0.99)
         return out
+
+
+@broken("follows_train_and_eval")
+class BornRetired(Frozen):
+    train = Attention.train
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.norm.eval()
+
+
+@broken("follows_train_and_eval")
+class Speechless(Attention):
+    def train(self, mode: bool = True) -> None:  # type: ignore[override]
+        super().train(mode)
+
+
+@broken("keeps_its_state_in_state_dict")
+class Unregistered(Attention):
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.strength = torch.full((), 0.5).requires_grad_()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) * self.strength
+
+
+@broken("follows_device_and_dtype", "block")
+class SingleMask(Residual):
+    """Its mask of stochastic depth is float32."""
+
+    def keep(self, x: torch.Tensor) -> torch.Tensor:
+        return super().keep(x).float()
+
+
+@broken("compiles", "block")
+class Tossing(Residual):
+    def keep(self, x: torch.Tensor) -> torch.Tensor:
+        dropped = self.training and self.rate and torch.rand(()) < self.rate
+        return x.new_zeros(1) if dropped else x.new_ones(1)
+
+
+class _Product(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(x, weight)
+        return torch.einsum("nihw,oi->nohw", x, weight)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        x, weight = ctx.saved_tensors
+        return torch.einsum("nohw,oi->nihw", gradient, weight), torch.einsum("nohw,nihw->oi", gradient, x)
+
+
+@broken("runs_under_autocast")
+class PlainFunction(Attention):
+    """Its own function does not know of autocast."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.matrix = nn.Parameter(torch.rand(channels, channels))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return _Product.apply(super().forward(x), self.matrix)

@@ -104,7 +104,9 @@ def read(component: Component, owner: Owner) -> Part:
         target = component.load()
         doing = "read: its signature cannot be had"
         function = target.__init__ if inspect.isclass(target) else target
-        return Part(component, owner, target, inspect.signature(target), readable(function))
+        # A module without a constructor of its own takes nothing, whatever torch's says.
+        signature = inspect.Signature() if function is nn.Module.__init__ else inspect.signature(target)
+        return Part(component, owner, target, signature, readable(function))
     except KeyboardInterrupt:
         raise
     except BaseException as error:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from convzoo.errors import SpecError, shown
-from convzoo.spec.checks import hashable, options, text
+from convzoo.spec.checks import hashable, options, sequence, text
 from convzoo.spec.kinds import kind_fault
 from convzoo.spec.model import Model
 from convzoo.spec.refs import NO_OPTIONS, Options, as_options
@@ -95,3 +95,5 @@ class Pattern:
             raise SpecError(f"pattern {self.name!r}: regex {self.regex!r} is none: {error}") from error
         if not callable(self.make):
             raise SpecError(f"pattern {self.name!r}: make must be callable, got {shown(self.make)}")
+        examples = sequence(f"pattern {self.name!r}: examples", self.examples)
+        keep("examples", tuple(text(f"pattern {self.name!r}: examples", each) for each in examples))

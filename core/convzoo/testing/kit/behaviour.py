@@ -160,8 +160,8 @@ def forgets_what_ran_before(probe: Probe) -> None:
 def draws_from_torch(probe: Probe) -> None:
     """It draws every random number from torch's default generator, so that a seed repeats a step of training."""
     for case in probe.cases():
-        module = case.make(drop_path_rate=0.5) if probe.kind == "block" else case.make()
-        images, state = probe.images(), state_of(module)
+        module, images = case.make_random(), probe.images()
+        state = state_of(module)
 
         def run(module: nn.Module, attempt: int, images: torch.Tensor = images) -> list[torch.Tensor]:
             with seeded(attempt):

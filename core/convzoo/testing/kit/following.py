@@ -29,7 +29,10 @@ def _made_with(probe: Probe, protocol: Any) -> nn.Module:
 
 @promise(*MODULES)
 def follows_the_schedule(probe: Probe) -> None:
-    """set_progress may come in any steps, jump, repeat and go back; it moves this instance alone, in its state dict."""
+    """set_progress may come in any steps and jump; what it has done stays, in the state dict of this instance alone.
+
+    The same progress again, or an earlier one, changes nothing.
+    """
     walked, jumped, other = _made_with(probe, Scheduled), probe.make(), probe.make()
     images = probe.images()
     start, output = state_of(other), evaluated(other, images)

@@ -65,6 +65,10 @@ class Case:
         """See :meth:`Probe.make`."""
         return self.probe.make(seed=seed, **self.geometry, **more)
 
+    def make_random(self) -> Any:
+        """As :meth:`make`, with stochastic depth, if it is a block."""
+        return self.make(drop_path_rate=0.5) if self.probe.kind == "block" else self.make()
+
     def construct(self) -> Any:
         """See :meth:`Probe.construct`."""
         return self.probe.construct(**self.geometry)

@@ -20,6 +20,12 @@ def keeps_its_state_in_state_dict(probe: Probe) -> None:
     """After some training, its state dict loaded into a new one makes that compute the same."""
     for case in probe.cases():
         trained, fresh = case.make(), case.make(seed=1)
+        if plain := [name for each in trained.modules() for name, value in vars(each).items() if _learns(value)]:
+            raise CheckFailed(
+                f"with {case.name}, {', '.join(plain)} is a tensor that learns, and no parameter",
+                means="no optimizer moves it, and no checkpoint has it",
+                mend="make it an nn.Parameter",
+            )
         for number in range(3):
             step(trained, probe.images(seed=number))
             with torch.no_grad():
@@ -51,8 +57,8 @@ def follows_device_and_dtype(probe: Probe) -> None:
     for case in probe.cases():
         images = probe.images()
         with torch.device("meta"):
-            shape = _moved(case.name, "the meta device", case.make(), images.to("meta"))
-        here = case.make()
+            shape = _moved(case.name, "the meta device", case.make_random(), images.to("meta"))
+        here = case.make_random()
         expected = evaluated(here, images)
         _moved(case.name, "the meta device, where it was moved", copy.deepcopy(here).to("meta"), images.to("meta"))
         if shape.device.type != "meta" or shape.shape != expected.shape:
@@ -84,7 +90,10 @@ def follows_device_and_dtype(probe: Probe) -> None:
 
 def _moved(case: str, where: str, module: torch.nn.Module, images: torch.Tensor) -> torch.Tensor:
     try:
-        return evaluated(module, images)
+        trained, out = step(module, images), evaluated(module, images)
+        if trained.dtype != out.dtype:
+            raise TypeError(f"{trained.dtype} in training mode, {out.dtype} in eval mode")
+        return out
     except Exception as error:
         raise CheckFailed(
             f"with {case}, it fails on {where}: {type(error).__name__}: {_line(error)}",
@@ -116,25 +125,29 @@ def keeps_channels_last(probe: Probe) -> None:
 def runs_under_autocast(probe: Probe) -> None:
     """Under torch.autocast in bfloat16 it trains and evaluates, and gives about the same."""
     for case in probe.cases():
-        module, images = case.make(), probe.images()
+        module, images = case.make_random(), probe.images()
         state = state_of(module)
         for mode in (True, False):
             module.load_state_dict(state)
+            module.train(mode)
             outputs = []
             for enabled in (False, True):
-                with torch.random.fork_rng(devices=[]), torch.autocast("cpu", torch.bfloat16, enabled=enabled):
-                    torch.default_generator.manual_seed(0)
-                    try:
-                        outputs.append((step if mode else evaluated)(module, images))
-                    except Exception as error:
-                        if not enabled:
-                            raise
-                        raise CheckFailed(
-                            f"with {case.name}, it fails under autocast: {type(error).__name__}: {_line(error)}",
-                            means="models with it cannot be trained in mixed precision",
-                            mend="make tensors in the dtype of those that they meet, as x.new_zeros(...) and"
-                            " y.to(x.dtype) do",
-                        ) from error
+                try:
+                    with torch.random.fork_rng(devices=[]), torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+                        torch.default_generator.manual_seed(0)
+                        out = module(images)
+                    if mode and out.requires_grad:
+                        out.float().square().sum().backward()  # outside, as it is in training loops
+                except Exception as error:
+                    if not enabled:
+                        raise
+                    raise CheckFailed(
+                        f"with {case.name}, it fails under autocast: {type(error).__name__}: {_line(error)}",
+                        means="models with it cannot be trained in mixed precision",
+                        mend="make tensors in the dtype of those that they meet, as x.new_zeros(...) and y.to(x.dtype)"
+                        " do; an autograd function of your own needs torch.amp.custom_fwd and custom_bwd",
+                    ) from error
+                outputs.append(out.detach())
             plain, mixed = outputs
             if not close(mixed.float(), plain, 0.1):
                 raise CheckFailed(
@@ -181,6 +194,10 @@ def copies(probe: Probe) -> None:
 
     if _is_parametrized(module):
         raise NotApplicable("it deep-copies; torch itself does not pickle parametrized layers, only their state dict")
+
+
+def _learns(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.requires_grad and value.is_leaf
 
 
 def _line(error: Exception) -> str:

@@ -140,10 +140,17 @@ def follows_train_and_eval(probe: Probe) -> None:
     """train() and eval() reach every module of it, and running it changes no module's mode."""
     for case in probe.cases():
         module = case.make()
-        for mode in (True, False, True):
-            module.train(mode)
+        for number, mode in enumerate((True, True, False, True)):
+            where = "as it is made,"
+            if number:
+                where = "after " + ("train()" if mode else "eval()")
+                if module.train(mode) is not module:
+                    raise CheckFailed(
+                        f"with {case.name}, train() does not return the part",
+                        means="model.eval() and model.train() give something else than the model",
+                        mend="do not override train(), or let it return self",
+                    )
             wrong = _in_other_mode(module, mode)
-            where = "after " + ("train()" if mode else "eval()")
             if not wrong:
                 (step if mode else evaluated)(module, probe.images(batch=2, size=(4, 4)))
                 with contextlib.suppress(ValueError), torch.no_grad():  # norms refuse to train on single values

@@ -16,7 +16,7 @@ from convzoo.testing.kit.runs import close, difference, evaluated
 def compiles(probe: Probe) -> None:
     """torch.compile takes it without a graph break, in training and in eval mode, and it gives the same answer."""
     for case in probe.cases():
-        module, images = case.make(), probe.images()
+        module, images = case.make_random(), probe.images()
         for mode in (True, False):
             module.train(mode)
             torch._dynamo.reset()
