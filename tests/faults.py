@@ -1229,3 +1229,49 @@ class PlainFunction(Attention):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return _Product.apply(super().forward(x), self.matrix)
+
+
+@broken("honours_strides", "shortcut")
+class StridedWithChannelsOnly(nn.Conv2d):
+    def __init__(self, in_channels: int, out_channels: int, *, stride: int = 1) -> None:
+        super().__init__(in_channels, out_channels, 1, stride if in_channels != out_channels else 1)
+
+
+@broken("resets_to_what_is_asked", "head")
+class StaleWidth(nn.Module):
+    """Its classifier has the width of the pool before."""
+
+    classifier_name = "fc"
+
+    def __init__(self, in_channels: int, num_classes: int, *, global_pool: Literal["avg", "both"] = "avg") -> None:
+        super().__init__()
+        self.width, self.pool = in_channels * (1 + (global_pool == "both")), global_pool
+        self.reset(num_classes)
+
+    def reset(self, num_classes: int, global_pool: str | None = None) -> None:
+        self.pool = global_pool or self.pool
+        self.fc = nn.Linear(self.width, num_classes) if num_classes else nn.Identity()
+
+    def forward(self, x: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
+        mean = x.mean((2, 3))
+        x = torch.cat([mean, x.amax((2, 3))], 1) if self.pool == "both" else mean
+        return x if pre_logits else self.fc(x)
+
+
+@broken("starts_tensors_of_the_model", "init")
+def alike(model: nn.Module) -> Any:
+    for parameter in model.parameters():
+        yield parameter, lambda tensor: tensor.copy_(torch.randn_like(tensor[:1]).expand_as(tensor))
+
+
+@broken("penalizes_by_the_rules")
+class RootOfNothing(Attention):
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.gain = nn.Parameter(torch.zeros(channels, 1, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) + self.gain
+
+    def penalty(self) -> torch.Tensor:
+        return self.gain.square().sum().sqrt()

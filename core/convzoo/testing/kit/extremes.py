@@ -78,7 +78,7 @@ def _sizes(probe: Probe) -> Iterator[tuple[str, dict[str, Any]]]:
     for ref, widths in itertools.product(probe.refs, _widths(probe)):
         arguments = zip(probe.part.kind.arguments, widths, strict=True)
         yield ", ".join(f"{name} {value}" for name, value in arguments), {"ref": ref, "widths": widths}
-    yield from ((said, {"ref": ref}) for said, ref in probe.wider())
+    yield from probe.wider()
 
 
 def _widths(probe: Probe) -> list[tuple[int, ...]]:

@@ -98,6 +98,12 @@ def penalizes_by_the_rules(probe: Probe) -> None:
         )
     if term.requires_grad:
         term.backward()
+    if _starts_badly(probe):
+        raise CheckFailed(
+            "the gradient of penalty() is not finite for weights as they start, or for weights of 0",
+            means="training breaks at its first step, or once a weight is 0",
+            mend="keep roots away from 0: clamp the squares that go into them",
+        )
     if not any(p.grad is not None and p.grad.any() for p in module.parameters()):
         raise CheckFailed(
             "no parameter gets a gradient from penalty()",
@@ -114,6 +120,23 @@ def penalizes_by_the_rules(probe: Probe) -> None:
 
 NORMS = (("batch", False), ("batch", True), ("group", False), ("none", False))
 """The norms that deploy() is tried with, and whether their running variances are about 0."""
+
+
+def _starts_badly(probe: Probe) -> bool:
+    """Whether the penalty of weights as they start, or of zeros, has a gradient that is not finite."""
+    for zero in (False, True):
+        module = probe.construct()
+        with torch.no_grad():
+            for parameter in module.parameters():
+                parameter.mul_(0 if zero else 1)
+        set_progress(module, 0)
+        term = penalty(module)
+        if term.requires_grad:
+            term.backward()
+        gradients = [p.grad for p in module.parameters() if p.grad is not None]
+        if not (term.isfinite() and all(gradient.isfinite().all() for gradient in gradients)):
+            return True
+    return False
 
 
 @promise(*MODULES)
@@ -206,7 +229,10 @@ def _shrink_variances(module: nn.Module) -> None:
 @promise("init")
 def starts_tensors_of_the_model(probe: Probe) -> None:
     """It gives pairs (tensor, fill) of the model's own tensors; a fill leaves finite values, the same for one seed."""
-    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Conv2d(8, 1, 1), nn.Flatten(), nn.Linear(8, 4))
+    depthwise, pointwise = nn.Conv2d(8, 8, 3, groups=8), nn.Conv2d(8, 1, 1)
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), depthwise, nn.Conv2d(8, 8, 3, groups=2), pointwise, nn.Linear(8, 4)
+    )
     own = {id(tensor): name for name, tensor in model.state_dict(keep_vars=True).items()}
     for tensor, fill in Factory(probe.registry, "init", probe.ref, {})(model):
         known = id(tensor) in own
@@ -222,9 +248,9 @@ def starts_tensors_of_the_model(probe: Probe) -> None:
                 means="no training can be repeated",
                 mend="draw with torch's functions, without a generator of your own",
             )
-        if tensor.dim() > 1 and known and torch.equal(tensor, tensor.flatten()[0].expand_as(tensor)):
+        if tensor.dim() > 1 and len(tensor) > 1 and known and torch.equal(tensor, tensor[:1].expand_as(tensor)):
             raise CheckFailed(
-                f"it fills {own[id(tensor)]} with one value",
+                f"it fills {own[id(tensor)]} with the same values for every channel",
                 means="all channels compute and learn the same",
                 mend="draw the weights of convolutions and linear layers at random",
             )

@@ -80,7 +80,7 @@ def geometries(probe: Probe) -> Iterator[tuple[str, dict[str, Any]]]:
         yield " at stride 2", {"stride": 2}
     if probe.kind == "block":
         yield f" of {UNEVEN} channels", {"widths": (UNEVEN,)}
-        yield from ((f" with {said}", {"ref": ref}) for said, ref in probe.wider())
+        yield from ((f" with {said}", sizes) for said, sizes in probe.wider())
 
 
 class _Offer:

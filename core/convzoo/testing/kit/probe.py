@@ -221,32 +221,37 @@ class Probe:
         """Those of :meth:`cases`, and of the first example with other widths, groups and dilation."""
         return [*self.cases(), *(case for case in self._others() if case.is_possible())]
 
-    def _others(self) -> Iterator[Case]:
+    def other_widths(self) -> list[tuple[int, ...]]:
+        """What it may be called with beside :attr:`usual`: as many channels in as out, more, and fewer."""
         widths: list[tuple[int, ...]] = []
         if self.kind == "block":
             widths = [(CHANNELS // 2,), (getattr(self.construct(), "out_channels", CHANNELS),)]
         elif len(self.usual) == 2 and self.kind in STRIDED:
             widths = [(CHANNELS, CHANNELS), (CHANNELS, 2 * CHANNELS), (2 * CHANNELS, CHANNELS)]
-        for each in widths:
-            if each != self.usual:
-                yield Case(" to ".join(map(str, each)) + " channels", self, {"widths": each})
+        return [each for each in widths if each != self.usual]
+
+    def _others(self) -> Iterator[Case]:
+        for each in self.other_widths():
+            yield Case(" to ".join(map(str, each)) + " channels", self, {"widths": each})
         if "groups" in self.part.kind.honoured:
             yield Case("2 groups", self, {"groups": 2})
             yield Case("2 groups and stride 2", self, {"groups": 2, "stride": 2})
         if self.part.declares("dilation"):
             yield Case("dilation 4", self, {"dilation": 4})
 
-    def wider(self) -> Iterator[tuple[str, Ref]]:
-        """The part with another value of each option that says how many channels come out, and how to say it."""
+    def wider(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """What it is made with for other numbers of channels out, by each option that says so; and how to say it."""
         usual = self.construct().out_channels if "out_channels" in self.part.kind.sizes else None
         for option in self.part.options if usual else ():
             value = self.ref.options.get(option, self.part.default(option, self.registry))
-            if isinstance(value, int) and not isinstance(value, bool):
-                other = 24 if value >= 12 else 2 * value
+            if isinstance(value, bool) or not isinstance(value, int):
+                continue
+            other = 24 if value >= 12 else 2 * value
+            sizes: dict[str, Any] = {"ref": self.ref.with_options(**{option: other})}
+            for more in ({}, {"widths": (other,)}) if self.kind == "block" else ({},):
                 try:
-                    ref = self.ref.with_options(**{option: other})
-                    if self.construct(ref=ref).out_channels != usual:
-                        yield f"{option}={other}", ref
+                    if self.construct(**sizes, **more).out_channels != usual:
+                        yield f"{option}={other}", sizes | more
                 except OptionError:
                     continue
 

@@ -103,18 +103,19 @@ def declares_shapes(probe: Probe) -> None:
 @promise(*STRIDED)
 def honours_strides(probe: Probe) -> None:
     """It honours a stride or refuses it, and never ignores it, dilated or not."""
-    for (stride, dilation), ref in itertools.product(((2, 1), (3, 1), (2, 2)), probe.refs):
+    widths = ((), *probe.other_widths())
+    for (stride, dilation), ref, each in itertools.product(((2, 1), (3, 1), (2, 2)), probe.refs, widths):
         try:
-            module = probe.make(ref=ref, stride=stride, dilation=dilation)
+            module = probe.make(ref=ref, stride=stride, dilation=dilation, widths=each)
         except OptionError:
             continue
-        channels = _channels(probe, module)
+        channels = _channels(probe, module, each)
         where = f" with stride {stride}" + (f" and dilation {dilation}" if dilation > 1 else "")
         for size in ((12, 6), (13, 9)):
-            _require_shape(probe, module, size, channels, stride, where)
+            _require_shape(probe, module, size, channels, stride, where, next(iter(each), None))
 
 
-def _channels(probe: Probe, module: nn.Module) -> int:
+def _channels(probe: Probe, module: nn.Module, widths: tuple[int, ...] = ()) -> int:
     declared = getattr(module, "out_channels", None)
     if probe.kind in ("block", "stem") and (isinstance(declared, bool) or not isinstance(declared, int)):
         raise CheckFailed(
@@ -124,13 +125,19 @@ def _channels(probe: Probe, module: nn.Module) -> int:
         )
     if probe.kind in ("block", "stem"):
         return int(declared)  # type: ignore[arg-type]
-    return probe.usual[-1] if probe.usual else CHANNELS
+    return next(reversed(widths or probe.usual), CHANNELS)
 
 
 def _require_shape(
-    probe: Probe, module: nn.Module, size: tuple[int, int], channels: int, stride: int, where: str
+    probe: Probe,
+    module: nn.Module,
+    size: tuple[int, int],
+    channels: int,
+    stride: int,
+    where: str,
+    channels_in: int | None = None,
 ) -> None:
-    images = probe.images(size=size, batch=2)
+    images = probe.images(size=size, batch=2, channels=channels_in)
     try:
         out = evaluated(module, images)
     except Exception as error:

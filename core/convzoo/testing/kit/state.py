@@ -90,7 +90,7 @@ def follows_device_and_dtype(probe: Probe) -> None:
 
 def _moved(case: str, where: str, module: torch.nn.Module, images: torch.Tensor) -> torch.Tensor:
     try:
-        trained, out = step(module, images), evaluated(module, images)
+        out, trained = evaluated(module, images), step(module, images)
         if trained.dtype != out.dtype:
             raise TypeError(f"{trained.dtype} in training mode, {out.dtype} in eval mode")
         return out
