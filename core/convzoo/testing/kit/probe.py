@@ -248,7 +248,8 @@ class Probe:
                 continue
             other = 24 if value >= 12 else 2 * value
             sizes: dict[str, Any] = {"ref": self.ref.with_options(**{option: other})}
-            for more in ({}, {"widths": (other,)}) if self.kind == "block" else ({},):
+            others: list[dict[str, Any]] = [{}, {"widths": (other,)}] if self.kind == "block" else [{}]
+            for more in others:
                 try:
                     if self.construct(**sizes, **more).out_channels != usual:
                         yield f"{option}={other}", sizes | more
