@@ -91,6 +91,10 @@ class Registry:
                 return name
         return None
 
+    def patterns(self) -> list[tuple[Pattern, Owner]]:
+        """Every pattern, in the order in which they are asked."""
+        return list(self._now.patterns)
+
     def models(self, aliases: bool = False) -> dict[str, Named]:
         """Models by canonical name, in order; with ``aliases``, under every name."""
         models = self._now.models

@@ -104,7 +104,7 @@ def checks(plugin: str) -> list[Check]:
         if entry.owner == owner:
             model = models.ModelProbe(name, entry.spec)
             result += [Check(f"model/{name}", p, model) for p in binding("model")]
-    for pattern, holder in registry.patterns:
+    for pattern, holder in registry.patterns():
         if holder == owner:
             result += [Check(f"pattern/{pattern.name}", p, pattern) for p in binding("pattern")]
     return result
