@@ -56,8 +56,8 @@ def resets_to_what_is_asked(probe: Probe) -> None:
             mend="make a new last layer in reset()",
         )
     features = []
-    own = typing.get_args(probe.part.hints.get("global_pool"))
-    for pool in dict.fromkeys(("avg", "max", *(each for each in own if isinstance(each, str) and each))):
+    own = [each for each in typing.get_args(probe.part.hints.get("global_pool")) if isinstance(each, str) and each]
+    for pool in own or ("avg", "max"):
         ours = probe.make()
         try:
             ours.reset(CLASSES, global_pool=pool)
