@@ -49,7 +49,7 @@ def test_every_python_block_of_the_guide_runs(monkeypatch: pytest.MonkeyPatch) -
     finally:
         for name in set(plugins().records) - before:
             plugins().remove(name)
-    assert namespace["result"].largest_difference < 1e-10
+    assert namespace["result"].equal
     assert len(list(namespace["fast"].parameters())) < len(list(namespace["model"].parameters()))
 
 

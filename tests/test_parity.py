@@ -13,7 +13,7 @@ import torch
 import convzoo
 from convzoo.network.weights import load_weights
 from convzoo.plugins.host import registry
-from convzoo.testing.numerics import load_images, silent_weights
+from convzoo.testing.numerics import jitter, largest_difference, load_images, silent_weights
 from convzoo.testing.parity import Comparison, compare
 
 from .facts import rows
@@ -98,3 +98,20 @@ def test_equals_timm_on_a_gpu(name: str, dtype: str, channels_last: bool) -> Non
     if dtype == "float64" and _params(name) >= DOUBLE:
         pytest.skip("float64 is for the variants small enough for it")
     _assert_equal(compare(name, device="cuda", dtype=dtype, image_size=64, channels_last=channels_last))
+
+
+def test_complex_numbers_differ_in_either_part_and_integers_are_equal_or_not() -> None:
+    ones = torch.ones(2)
+    assert largest_difference({"": (torch.complex(ones, ones), torch.complex(ones, 2 * ones))}).absolute == 1
+    assert largest_difference({"": (torch.tensor(2**60), torch.tensor(2**60 + 1))}).relative >= 1
+    assert largest_difference({"": (torch.tensor([True]), torch.tensor([False]))}).relative >= 1
+    assert largest_difference({"": (ones, ones.double() + 1e-9)}).relative < 1e-8
+    assert largest_difference({"": (torch.tensor([torch.nan]),) * 2}).relative == torch.inf
+
+
+def test_jitter_leaves_no_constant_weight_and_passes_over_what_has_no_elements() -> None:
+    model = torch.nn.Module()
+    model.weight = torch.nn.Parameter(torch.ones(3, dtype=torch.complex64))
+    model.none = torch.nn.Parameter(torch.zeros(0, 3))
+    jitter(model)
+    assert len(set(model.weight.tolist())) == 3

@@ -73,26 +73,27 @@ def _refused(reference: nn.Module, model: nn.Module, images: torch.Tensor) -> st
     return str(caught.value)
 
 
-PAIRS = [("resnet18", "timm"), ("cbam_resnet18", "timm"), ("skresnet18", "timm"), ("densenet121", "torchvision")]
+# On smaller images the 7x7 kernels of CBAM and the dilated ones of SK would partly see nothing but padding.
+PAIRS = [("resnet18", "timm", 64), ("cbam_resnet18", "timm", 128), ("skresnet18", "timm", 96)]
 MORE = ["resnet50_gn", "seresnet50", "ecaresnet26t", "resnest50", "densenet121"]
 
 
 @pytest.mark.parametrize(
-    ("name", "library"),
+    ("name", "library", "size"),
     [
         *PAIRS,
-        *(pytest.param(name, "timm", marks=pytest.mark.large) for name in MORE),
-        pytest.param("resnet50", "torchvision", marks=pytest.mark.large),
+        ("densenet121", "torchvision", 64),
+        *(pytest.param(name, "timm", 64, marks=pytest.mark.large) for name in MORE),
+        pytest.param("resnet50", "torchvision", 64, marks=pytest.mark.large),
     ],
 )
-def test_finds_the_key_map_of_a_variant_by_itself(name: str, library: str) -> None:
+def test_finds_the_key_map_of_a_variant_by_itself(name: str, library: str, size: int) -> None:
     wanted = reference_of(name, library)
     reference, model = reference_model(wanted), convzoo.create_model(name, **dict(wanted.overrides))
-    result = transplant(reference, model, _images())
-    assert result.largest_difference < 1e-10
-    assert result.largest_relative < 1e-10
+    result = transplant(reference, model, _images(size=size))
+    assert result.equal, result
     assert result.output_shapes == ((2, 1000),)
-    assert (result.divergence, result.by_order, result.unused_reference, result.unused_model) == (None, (), (), ())
+    assert result.by_order == ()
     # What two identical branches may swap, nobody can tell; of these networks none has any.
     assert result.mapping == {theirs: ours for ours, theirs in key_map(model).items()}
     state = reference.state_dict()
@@ -113,6 +114,7 @@ class Paper(nn.Module):
             self.register_buffer(f"m{number}", torch.zeros(8))
             self.register_buffer(f"v{number}", torch.ones(8))
         self.squeeze, self.excite = nn.Linear(8, 2), nn.Linear(2, 8)
+        nn.init.uniform_(self.squeeze.bias, 1, 2)  # no dead unit
 
     def norm(self, x: torch.Tensor, n: str) -> torch.Tensor:
         mean, var, weight, bias = (getattr(self, letter + n) for letter in "mvgb")
@@ -152,15 +154,12 @@ class Ours(nn.Module):
 def test_bare_tensors_another_order_and_linear_layers_for_convolutions_correspond() -> None:
     reference, model = Paper(), Ours()
     result = transplant(reference, model, _images(4, 16))
-    assert result.largest_difference < 1e-12
+    assert result.equal, result
     assert result.divergence is None
     assert result.mapping["ws"] == "shortcut.0.weight"
     assert result.mapping["v2"] == "branch.4.running_var"
     assert result.mapping["squeeze.weight"] == "se.1.weight"
     assert torch.equal(model.se[3].weight.flatten(1), reference.excite.weight)
-    assert result.unused_model == tuple(
-        f"{name}.num_batches_tracked" for name in ("shortcut.1", "branch.1", "branch.4")
-    )
 
 
 def test_what_fresh_networks_hide_is_seen() -> None:
@@ -199,7 +198,7 @@ def test_equal_branches_that_run_in_another_order_are_told_apart_by_what_follows
     # Every block takes a run more, and every run gets farther.
     monkeypatch.setattr(MODULE, "PATIENCE", 1)
     result = transplant(Composed(forwards, *layers()), Composed(backwards, *layers()), _images(4, 8))
-    assert result.largest_difference < 1e-12
+    assert result.equal, result
     assert _moved(result) >= {(f"layers.{3 * i}", f"layers.{3 * i + 1}") for i in range(8)}
     assert result.by_order == ()
 
@@ -221,7 +220,7 @@ def test_a_choice_made_early_is_found_behind_many_that_do_not_matter() -> None:
 
     reference, model = (Composed(run, *(_conv() for _ in range(32))) for run in (forwards, backwards))
     result = transplant(reference, model, _images(4, 8))
-    assert result.largest_difference < 1e-12
+    assert result.equal, result
     assert ("layers.0", "layers.16") in _moved(result)
 
 
@@ -255,7 +254,7 @@ def test_options_tell_equal_branches_apart() -> None:
 
     reference, model = Composed(run, *branches()), Composed(run, *reversed(branches()))
     result = transplant(reference, model, _images(4, 8))
-    assert result.largest_difference < 1e-12
+    assert result.equal, result
     assert _moved(result) == {(f"layers.{i}", f"layers.{3 - i}") for i in range(4)}
 
     other = Composed(lambda layers, x: run(layers, x.relu()), *reversed(branches()[:2]))
@@ -269,7 +268,7 @@ def test_a_shared_layer_corresponds_to_a_shared_layer_only() -> None:
     reference, model = Composed(twice, _conv(), _conv()), Composed(twice, _conv(), _conv())
     model.again = model.layers[0]
     result = transplant(reference, model, _images(4, 8))
-    assert result.largest_difference < 1e-12
+    assert result.equal, result
     assert result.mapping == {name: name for name in reference.state_dict()}
     assert result.unused_model == ()
 
@@ -298,7 +297,7 @@ class Tied(nn.Module):
 
 def test_tensors_that_are_shared_in_other_pairs_are_refused() -> None:
     reference = Tied((0, 0), (0, 1), (1, 0), (1, 1))
-    assert transplant(reference, Tied((1, 0), (1, 1), (0, 0), (0, 1)), _images(4, 8)).largest_difference == 0
+    assert transplant(reference, Tied((1, 0), (1, 1), (0, 0), (0, 1)), _images(4, 8)).equal
     assert "shares its tensors" in _refused(reference, Tied((0, 0), (0, 0), (1, 1), (1, 1)), _images(4, 8))
 
 
@@ -307,11 +306,19 @@ def test_what_never_runs_is_reported_and_left_alone() -> None:
     model = Composed(lambda layers, x: layers[1](x), nn.BatchNorm2d(5), _conv())
     before = _state(model)
     result = transplant(reference, model, _images(4, 8))
-    assert result.largest_difference < 1e-12
+    assert (result.equal, result.largest_difference) == (False, 0)
     assert result.unused_reference == ("layers.1.weight", "layers.1.bias")
-    assert result.unused_model == tuple(f"layers.0.{name}" for name, _ in nn.BatchNorm2d(5).state_dict().items())
+    # A counter of batches need not be carried over.
+    assert result.unused_model == tuple(
+        f"layers.0.{name}" for name in ("weight", "bias", "running_mean", "running_var")
+    )
     assert "unused in the reference, 2: layers.1.weight, layers.1.bias" in str(result)
+    _assert_same_state(model, before)
+
+    result = transplant(reference, model, _images(4, 8), ignore=("layers.1.*", "layers.0.*"))
+    assert result.equal, result
     _assert_same_state(model.layers[0], {k[9:]: v for k, v in before.items() if k.startswith("layers.0.")})
+    assert torch.equal(model.layers[1].weight, reference.layers[0].weight)
 
 
 def test_wrong_shapes_are_refused_with_names_on_both_sides() -> None:
@@ -399,10 +406,10 @@ def test_outputs_are_compared_by_key_or_else_by_order() -> None:
     reference = Composed(lambda layers, x: {"a": layers[0](x), "b": (x, [layers[1](x)])}, _conv(), _conv())
     model = Composed(lambda layers, x: {"b": (x, [layers[1](x)]), "a": layers[0](x)}, _conv(), _conv())
     result = transplant(reference, model, _images(4, 8))
-    assert result.largest_difference < 1e-12
+    assert result.equal, result
     assert len(result.output_shapes) == 3
     tupled = Composed(lambda layers, x: (layers[1](x), x, layers[0](x)), _conv(), _conv())
-    assert transplant(reference, tupled, _images(4, 8)).largest_difference < 1e-12
+    assert transplant(reference, tupled, _images(4, 8)).equal
     assert "cannot be compared" in _refused(
         reference, Composed(lambda m, x: (m[0](x), m[1](x)), _conv(), _conv()), _images(4, 8)
     )
@@ -434,7 +441,7 @@ def test_the_reference_stays_as_it_is() -> None:
     grads = [[p.grad.clone() for p in network.parameters()] for network in (reference, model)]  # type: ignore[union-attr]
     modes = [[m.training for m in network.modules()] for network in (reference, model)]
     tensors = [list(network.state_dict(keep_vars=True).values()) for network in (reference, model)]
-    transplant(reference, model, _images(4, 8))
+    assert transplant(reference, model, _images(4, 8)).equal
     _assert_same_state(reference, before)
     assert hooks == [dict(m._forward_pre_hooks) for m in reference.modules()]
     for network, grad, mode, own in zip((reference, model), grads, modes, tensors, strict=True):
@@ -469,7 +476,11 @@ def test_norms_of_every_kind_are_carried() -> None:
 
     reference, model = nn.Sequential(*layers()), Composed(_chain, *layers())
     result = transplant(reference, model, _images(4, 8))
-    assert result.largest_difference < 1e-12
+    # A norm that uses the image's own mean takes the bias before it away.
+    assert result.idle_model == ("layers.4.bias", "layers.12.bias")
+    assert (result.largest_difference, result.divergence) == (0, None)
+    assert result.idle_reference == ("4.bias", "12.bias")
+    assert transplant(reference, model, _images(4, 8), ignore=result.idle_reference).equal
     assert result.mapping == {name: f"layers.{name}" for name in reference.state_dict()}
 
 
@@ -483,8 +494,7 @@ def test_a_setting_is_not_taken_for_a_weight() -> None:
             return super().forward(x) * self.get_buffer("scale").item()
 
     result = transplant(Scaled(), Composed(lambda layers, x: layers[0](x) * 2, _conv(kernel=1)), _images(4, 8))
-    assert result.largest_difference < 1e-12
-    assert result.unused_reference == ("scale",)
+    assert (result.largest_difference, result.unused_reference) == (0, ("scale",))
 
 
 class Standardised(nn.Conv2d):
@@ -510,7 +520,7 @@ def test_weights_that_are_computed_first_are_carried() -> None:
     reference = nn.Sequential(Standardised(True), nn.ReLU(), Standardised(True))
     model = Composed(_chain, Standardised(False), nn.ReLU(), Standardised(False))
     result = transplant(reference, model, _images(4, 8))
-    assert result.largest_difference < 1e-12
+    assert result.equal, result
     assert (result.by_order, result.divergence) == ((), None)
     assert result.mapping == {name: f"layers.{name}" for name in reference.state_dict()}
 
@@ -520,7 +530,7 @@ def test_parametrized_weights_are_carried() -> None:
         return [nn.utils.parametrizations.weight_norm(_conv()) for _ in range(2)]
 
     result = transplant(nn.Sequential(*layers()), Composed(_chain, *layers()), _images(4, 8))
-    assert result.largest_difference < 1e-12
+    assert result.equal, result
     assert len(result.mapping) == 6
     assert result.by_order == ()
 
@@ -539,7 +549,7 @@ def test_channels_may_stand_last_and_sizes_of_1_may_be_missing() -> None:
     reference.layers[2] = nn.Conv1d(1, 1, 3, padding=1, bias=False)
     model.layers[2] = nn.Conv2d(1, 1, (3, 1), padding=(1, 0), bias=False)
     result = transplant(reference, model, _images(4, 8))
-    assert result.largest_difference < 1e-12
+    assert result.equal, result
     assert result.by_order == ()
     assert model.layers[2].weight.shape == (1, 1, 3, 1)
 
@@ -558,7 +568,7 @@ def test_features_written_into_a_buffer_are_followed() -> None:
         return out
 
     reference, model = (Composed(run, *(_conv(4 + 2 * i, 2) for i in range(3))) for run in (concatenated, written))
-    assert transplant(reference, model, _images(4, 8)).largest_difference < 1e-12
+    assert transplant(reference, model, _images(4, 8)).equal
 
 
 class Scale(nn.Module):
@@ -589,7 +599,7 @@ def test_only_values_count_and_not_how_shapes_are_taken(way: Any) -> None:
     reference = nn.Sequential(_conv(), Scale(way, 1, 4, 1, 1), _conv())
     model = Composed(_chain, _conv(), Scale(lambda x, gain: x * gain[:, None, None], 4), _conv())
     result = transplant(reference, model, _images(4, 8))
-    assert result.largest_difference < 1e-12
+    assert result.equal, result
     assert (result.divergence, result.by_order) == (None, ())
     assert result.mapping["1.gain"] == "layers.1.gain"
 
@@ -621,7 +631,7 @@ def test_state_that_is_written_over_is_state_no_more() -> None:
 
     reference = nn.Sequential(_conv(), Scale(way, 1, 4, 1, 1), _conv())
     model = nn.Sequential(_conv(), Scale(lambda x, gain: way(x, gain).clone(), 1, 4, 1, 1), _conv())
-    assert transplant(reference, model, _images(4, 8)).largest_difference < 1e-12
+    assert transplant(reference, model, _images(4, 8)).equal
 
 
 def test_activations_that_are_overwritten_are_compared_as_they_were() -> None:
@@ -647,7 +657,7 @@ def test_several_inputs_are_passed_on_and_stay_as_they_are() -> None:
 
     images = _images(4, 8)
     before = images.clone()
-    assert transplant(Two(), Two(), (images, torch.tensor([2, 0]))).largest_difference < 1e-12
+    assert transplant(Two(), Two(), (images, torch.tensor([2, 0]))).equal
     assert torch.equal(images, before)
 
 
@@ -661,11 +671,9 @@ def test_every_call_gives_the_same_and_draws_no_random_numbers_of_others() -> No
     assert dataclasses.astuple(results[0]) == dataclasses.astuple(results[1])
 
 
-def test_random_parts_do_not_run_or_draw_the_same() -> None:
+def test_what_is_random_in_training_only_does_not_run() -> None:
     reference, model = nn.Sequential(_conv(), nn.Dropout(), _conv()), nn.Sequential(_conv(), _conv())
-    assert transplant(reference.train(), model.train(), _images(4, 8)).largest_difference < 1e-12
-    reference, model = (Composed(lambda layers, x: F.dropout(layers[0](x)), _conv()) for _ in range(2))
-    assert transplant(reference, model, _images(4, 8)).largest_difference < 1e-12
+    assert transplant(reference.train(), model.train(), _images(4, 8)).equal
 
 
 def test_a_model_without_values_is_refused() -> None:
@@ -676,5 +684,6 @@ def test_a_model_without_values_is_refused() -> None:
 
 def test_the_report_is_short_and_is_what_a_failed_assertion_shows() -> None:
     result = transplant(nn.Sequential(_conv(), nn.ReLU()), Composed(_chain, _conv(), nn.ReLU()), _images(4, 8))
-    assert str(result) == "2 tensors copied; outputs (2, 4, 8, 8) differ by at most 0 (relative 0)" == repr(result)
+    assert str(result) == repr(result)
+    assert str(result) == "equal, and 2 tensors copied; outputs (2, 4, 8, 8) differ by at most 0 (relative 0)"
     assert result.mapping["0.weight"] == "layers.0.weight"

@@ -3,7 +3,7 @@
 from convzoo.testing.kit.conformance import Check, checks, conformance
 from convzoo.testing.kit.promises import CheckFailed, NotApplicable
 from convzoo.testing.parity import Comparison, compare
-from convzoo.testing.transplant import Divergence, Transplant, TransplantError, transplant
+from convzoo.testing.transplant import Divergence, TrainingStep, Transplant, TransplantError, transplant
 
 __all__ = [
     "Check",
@@ -11,6 +11,7 @@ __all__ = [
     "Comparison",
     "Divergence",
     "NotApplicable",
+    "TrainingStep",
     "Transplant",
     "TransplantError",
     "checks",

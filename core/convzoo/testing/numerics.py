@@ -13,6 +13,7 @@ from convzoo.errors import ConvzooError, OptionError, listed
 from convzoo.network.model import ConvNet
 from convzoo.network.weights import COUNTER
 from convzoo.spec.model import DATASETS
+from convzoo.testing.norms import Differentiable
 
 INPUTS = ("random", "photos")
 
@@ -33,7 +34,7 @@ class Difference:
 
 
 def largest_difference(pairs: Mapping[str, Sequence[torch.Tensor]], floor: float = 0.0) -> Difference:
-    """The pair with the largest relative difference.
+    """The pair with the largest relative difference; integers that differ do so by at least 1.
 
     Args:
         pairs: ``name: (ours, theirs)``, of one shape each.
@@ -46,11 +47,16 @@ def largest_difference(pairs: Mapping[str, Sequence[torch.Tensor]], floor: float
     for name, (ours, theirs) in pairs.items():
         if ours.shape != theirs.shape:
             raise OptionError(f"{name}: shape {tuple(ours.shape)}, the reference's {tuple(theirs.shape)}")
+        widest = torch.complex128 if ours.is_complex() or theirs.is_complex() else torch.float64
+        exact = not any(tensor.is_floating_point() or tensor.is_complex() for tensor in (ours, theirs))
+        ours, theirs = (tensor if exact else tensor.to(widest) for tensor in (ours, theirs))
         if torch.equal(ours, theirs) and ours.isfinite().all():
             continue
-        difference = float((ours.double() - theirs.double()).abs().max())
-        scale = max(float(theirs.double().abs().max()), floor)
+        difference = float((ours.to(widest) - theirs.to(widest)).abs().max())
+        scale = max(float(theirs.to(widest).abs().max()), floor)
         relative = difference / scale if scale else (math.inf if difference else 0.0)
+        if exact:
+            difference, relative = max(difference, 1.0), max(relative, 1.0)
         if not (math.isfinite(difference) and math.isfinite(scale)):
             difference = relative = math.inf
         if relative > worst.relative or (relative == worst.relative and difference > worst.absolute):
@@ -65,6 +71,7 @@ def jitter_norms(model: nn.Module) -> None:
             if isinstance(module, (nn.modules.batchnorm._NormBase, nn.GroupNorm)):
                 if module.weight is not None:
                     module.weight.uniform_(0.4, 0.8)
+                if module.bias is not None:
                     module.bias.normal_(0, 0.1)
                 for name, buffer in module.named_buffers():
                     if name == "running_mean":
@@ -83,7 +90,8 @@ def jitter(model: nn.Module) -> None:
     with torch.no_grad():
         for tensor in model.state_dict(keep_vars=True).values():
             # A buffer that is one number is a setting, not a weight.
-            weight = tensor.is_floating_point() and (tensor.numel() > 1 or id(tensor) in parameters)
+            least = 1 if id(tensor) in parameters else 2
+            weight = (tensor.is_floating_point() or tensor.is_complex()) and tensor.numel() >= least
             if weight and (tensor == tensor.flatten()[:1]).all():
                 tensor.add_(torch.randn_like(tensor), alpha=0.1)
 
@@ -98,6 +106,7 @@ def silent_weights(model: ConvNet, images: torch.Tensor, among: Container[str] |
         among: only these are tried; all by default.
     """
     model.eval()
+    shown = _with_gradient(model, images)  # of the rest, each is changed by itself
     layers = {"stem": model.stem}
     for number, stage in enumerate(model.stages):
         layers |= {f"stages.{number}.{name}": layer for name, layer in stage.named_children()}
@@ -108,7 +117,7 @@ def silent_weights(model: ConvNet, images: torch.Tensor, among: Container[str] |
         before = model(images)
         for place, layer in layers.items():
             for name, tensor in layer.state_dict(prefix=f"{place}.").items():
-                if name.endswith(COUNTER) or (among is not None and name not in among):
+                if name.endswith(COUNTER) or name in shown or (among is not None and name not in among):
                     continue
                 saved = tensor.clone()
                 if tensor.is_floating_point():
@@ -120,6 +129,15 @@ def silent_weights(model: ConvNet, images: torch.Tensor, among: Container[str] |
                 tensor.copy_(saved)
             images, rest = layer(images), rest[1:]  # layers before the changed tensor need not run again
     return silent
+
+
+def _with_gradient(model: nn.Module, images: torch.Tensor) -> set[str]:
+    """Tensors of the state dict by which a random sum of the eval outputs has a gradient, so that they influence it."""
+    leaves = {k: t.detach().requires_grad_() for k, t in model.state_dict().items() if t.is_floating_point()}
+    with Differentiable():
+        out = torch.func.functional_call(model, leaves, (images,))
+    gradients = torch.autograd.grad((out * torch.randn_like(out)).sum(), list(leaves.values()), allow_unused=True)
+    return {k for k, g in zip(leaves, gradients, strict=True) if g is not None and g.isfinite().all() and g.any()}
 
 
 def load_images(images: str, size: int, *, seed: int = 0, dataset: str = "imagenet") -> torch.Tensor:

@@ -12,18 +12,19 @@ from __future__ import annotations
 import difflib
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 
-from convzoo.errors import first_of
-from convzoo.testing.numerics import Difference, largest_difference
-from convzoo.testing.transplant.report import Divergence, TransplantError, label, shapes_of
-from convzoo.testing.transplant.trace import PRODUCTS, Op, Trace, fill
+from convzoo.errors import first_of, listed
+from convzoo.testing.numerics import Difference
+from convzoo.testing.transplant.comparing import difference, output_pairs
+from convzoo.testing.transplant.copies import Copy, Example, fill
+from convzoo.testing.transplant.given import Given, Known
+from convzoo.testing.transplant.report import Divergence, TransplantError
+from convzoo.testing.transplant.trace import Op, Trace, label
 
-TOLERANCE = 1e-8
-"""Relative difference up to which two activations in float64 count as equal."""
 PATIENCE = 32
 """Runs without progress after which the search for a better choice ends."""
 
@@ -52,14 +53,20 @@ class Attempt(Trace):
     Args:
         reference: the recorded operations of the reference.
         model: a trace of the model.
+        given: what is known already.
+        tolerance: the relative difference up to which two activations count as equal.
         choices: which candidate to take at the first ties; at all further ones it is the first.
     """
 
-    def __init__(self, reference: Trace, model: Trace, choices: Sequence[int]) -> None:
-        super().__init__(model.model)
+    def __init__(
+        self, reference: Trace, model: Trace, given: Given, tolerance: float, choices: Sequence[int] = ()
+    ) -> None:
+        super().__init__(model.state)
         self.reference, self.uses, self.choices = reference, model.uses, choices
-        self.mapping: dict[str, str] = {}  # from the reference's names to the model's
-        self._inverse: dict[str, str] = {}
+        self.tolerance = tolerance
+        self.mapping = dict(given.pairs)  # from the reference's names to the model's
+        self._inverse = {ours: theirs for theirs, ours in given.pairs.items()}
+        self._theirs, self._ours = given.reference, given.model
         self.by_order: list[str] = []
         self.ties: list[_Tie] = []
         self.outputs: dict[str, torch.Tensor] = {}
@@ -69,11 +76,16 @@ class Attempt(Trace):
         self._latest: Op | None = None  # the reference's operation for the one that runs
         self._candidates: dict[object, list[Op]] = defaultdict(list)
         for op in reference.ops:
-            self._candidates[reference.signature(op)].append(op)
+            if self._theirs.standing(op) != "apart":
+                self._candidates[reference.signature(op)].append(op)
+        # How many candidates are left for operations that may be left out.
+        self._spare = Counter({signature: len(ops) for signature, ops in self._candidates.items()})
+        self._spare.subtract(model.signature(op) for op in model.ops if self._ours.standing(op) == "open")
+        given.fill(self.state, reference.state)
 
-    def finish(self, inputs: Sequence[torch.Tensor], expected: Mapping[str, torch.Tensor]) -> Attempt:
+    def finish(self, network: Copy, example: Example, expected: Mapping[str, torch.Tensor]) -> Attempt:
         """Run the model, and compare its outputs with the ``expected`` ones of the reference."""
-        self.outputs = self.run(inputs)
+        self.outputs = self.run(network, example)
         end = Op(len(self.ops), "", ("",), ((),), {}, 0)
         for ours, theirs in output_pairs(self.outputs, expected):
             self._compare("output", end, end, difference([ours], [theirs]))
@@ -81,14 +93,22 @@ class Attempt(Trace):
 
     def before(self, op: Op, tensors: list[torch.Tensor]) -> None:
         """Choose the operation's counterpart and fill the state that is used for the first time."""
-        pool = [other for other in self._candidates[self.signature(op)] if self._free(op, other)]
+        self._latest = None
+        standing, signature = self._ours.standing(op), self.signature(op)
+        pool = [other for other in self._candidates[signature] if self._free(op, other)]
+        if standing == "apart" or (standing != "open" and not pool):
+            return
         if not pool:
             raise TransplantError(
                 f"the model shares its tensors otherwise than the reference: nothing of it is left for {label(op)}."
                 " Let the same layers share weights in both. The model is unchanged."
             )
-        gaps = {other.index: difference(tensors, other.inputs, op.kind, other.kind) for other in pool}
-        same = [other for other in pool if gaps[other.index].relative <= TOLERANCE]
+        gaps = {other.index: difference(tensors, other.inputs, op.kind, other.kind, finite=False) for other in pool}
+        same = [other for other in pool if gaps[other.index].relative <= self.tolerance]
+        if standing == "optional":
+            if not same or self._spare[signature] < 1:
+                return
+            self._spare[signature] -= 1
         known = sum(1 << theirs for theirs, ours in self._partners.items() if op.upstream >> ours.index & 1)
 
         def unlike(other: Op) -> tuple[int, bool]:
@@ -104,7 +124,8 @@ class Attempt(Trace):
         partner = self._latest = group[choice]
         self._partners[partner.index] = op
         pairs = zip(partner.names, op.names, strict=True)
-        fresh = {theirs: ours for theirs, ours in pairs if theirs not in self.mapping}
+        done = self._theirs.adapted | self.mapping.keys()
+        fresh = {theirs: ours for theirs, ours in pairs if theirs not in done}
         self.mapping |= fresh
         self._inverse |= {ours: theirs for theirs, ours in fresh.items()}
         fill(self.state, self.reference.state, fresh)
@@ -119,20 +140,21 @@ class Attempt(Trace):
 
     def after(self, op: Op, tensors: list[torch.Tensor]) -> None:
         """Compare the operation's results with its counterpart's."""
-        other = self._latest
-        assert other is not None
-        self._compare("output", op, other, difference(tensors, other.outputs, op.kind, other.kind))
+        if other := self._latest:
+            self._compare("output", op, other, difference(tensors, other.outputs, op.kind, other.kind, finite=False))
 
     def _free(self, op: Op, other: Op) -> bool:
-        """Whether ``other`` has no partner yet, and no tensor of either is mapped to one outside of the two."""
+        """Whether ``other`` has no partner yet, and no tensor of either corresponds to one outside of the two."""
         return other.index not in self._partners and all(
-            self.mapping.get(theirs, ours) == ours and self._inverse.get(ours, theirs) == theirs
+            self.mapping.get(theirs, ours) == ours
+            and self._inverse.get(ours, theirs) == theirs
+            and (theirs in self._theirs.adapted) == (ours in self._ours.adapted)
             for theirs, ours in zip(other.names, op.names, strict=True)
         )
 
     def _compare(self, where: str, op: Op, other: Op, gap: Difference) -> None:
         """Keep the divergence, if this is the first."""
-        if self.divergence or gap.relative <= TOLERANCE:
+        if self.divergence or gap.relative <= self.tolerance:
             return
         notes, after = [gap.where] if gap.where else [], ""
         if where == "input" and op.upstream:
@@ -146,14 +168,12 @@ class Attempt(Trace):
         self.divergence = Divergence(where, op.kind, other.names[0], op.names[0], after, gap.absolute, "; ".join(notes))
 
 
-def best_attempt(
-    reference: Trace, model: Trace, inputs: Sequence[torch.Tensor], expected: Mapping[str, torch.Tensor]
-) -> Attempt:
-    """The attempt whose first difference, if any, comes latest."""
+def best_attempt(start: Callable[[Sequence[int]], Attempt]) -> Attempt:
+    """The attempt whose first difference, if any, comes latest; ``start`` makes one with choices at its ties."""
     best, patience = None, PATIENCE
     choices: list[int] = []
     while patience:
-        attempt = Attempt(reference, model, choices).finish(inputs, expected)
+        attempt = start(choices)
         patience -= 1
         if best is None or attempt.reach > best.reach:
             best, patience = attempt, PATIENCE
@@ -171,29 +191,37 @@ def best_attempt(
     return best
 
 
-def require_same_layers(reference: Trace, model: Trace) -> None:
-    """Raise unless both run operations of the same signatures equally often.
+def require_same_layers(reference: Trace, model: Trace, given: Given) -> None:
+    """Raise unless both run operations of the same signatures equally often, those that are settled aside.
 
     Raises:
         TransplantError: they do not; the message lists the operations without a counterpart.
     """
-    theirs, ours = _surplus(reference, model), _surplus(model, reference)
+    theirs = _surplus(reference, given.reference, model, given.model)
+    ours = _surplus(model, given.model, reference, given.reference)
     if theirs or ours:
+        constant = [name for name, sources in given.adapted.items() if not sources]
+        hidden = f" Of what adapt gives, {listed(constant)} was not seen to come from the reference's tensors: write it"
+        hidden = f"{hidden} with torch's functions, not with numpy's." if constant else ""
         lines = [f"only in the reference, {len(theirs)}:", *first_of(theirs)]
         lines += [f"only in the model, {len(ours)}:", *first_of(ours)]
         raise TransplantError(
             "\n".join(["the two do not run the same operations on their weights.", *lines])
             + "\nCounterparts are of one kind, with the same shapes and tensors (a bias on both or neither), and"
-            " run equally often. Give the model the reference's kernel size, groups and bias. The model is unchanged."
+            " run equally often. Give the model the reference's kernel size, groups and bias; or, if the two keep"
+            " weights in different forms, name all tensors of these operations in pairs or let adapt give them."
+            f"{hidden} The model is unchanged."
         )
 
 
-def _surplus(trace: Trace, other: Trace) -> list[str]:
-    """A line for each operation without a counterpart; of equal ones, those where the two sequences differ."""
-    found, wanted = [trace.signature(op) for op in trace.ops], [other.signature(op) for op in other.ops]
+def _surplus(trace: Trace, known: Known, other: Trace, others: Known) -> list[str]:
+    """A line for each open operation without a counterpart; of equal ones, those where the two sequences differ."""
+    ops = [op for op in trace.ops if known.standing(op) == "open"]
+    wanted = [other.signature(op) for op in other.ops if others.standing(op) in ("open", "optional")]
+    found = [trace.signature(op) for op in ops]
     surplus, lines = Counter(found) - Counter(wanted), []
     for tag, first, last, *_ in difflib.SequenceMatcher(None, found, wanted, False).get_opcodes():
-        for op in trace.ops[first:last] if tag != "equal" else ():
+        for op in ops[first:last] if tag != "equal" else ():
             if surplus[trace.signature(op)] > 0:
                 surplus[trace.signature(op)] -= 1
                 times = max(trace.uses[name] for name in op.names)
@@ -202,45 +230,18 @@ def _surplus(trace: Trace, other: Trace) -> list[str]:
 
 
 def with_companions(
-    mapping: Mapping[str, str], reference: Mapping[str, torch.Tensor], model: Mapping[str, torch.Tensor]
+    mapping: Mapping[str, str],
+    reference: Mapping[str, torch.Tensor],
+    model: Mapping[str, torch.Tensor],
+    given: Given,
 ) -> dict[str, str]:
     """``mapping``, and tensors that no operation uses but whose module is mapped, such as batch norm's counter."""
     owners = {theirs.rpartition(".")[0]: ours.rpartition(".")[0] for theirs, ours in mapping.items()}
-    result = dict(mapping)
+    result, theirs, ours = dict(mapping), given.reference.adapted, given.model.adapted
     for name, tensor in reference.items():
         owner, _, own = name.rpartition(".")
         other = ".".join(filter(None, (owners.get(owner), own)))
-        free = owner in owners and name not in mapping and other in model and other not in result.values()
-        if free and model[other].shape == tensor.shape:
+        free = name not in mapping and name not in theirs and other not in ours and other not in result.values()
+        if free and owner in owners and other in model and model[other].shape == tensor.shape:
             result[name] = other
     return result
-
-
-def output_pairs(
-    ours: Mapping[str, torch.Tensor], theirs: Mapping[str, torch.Tensor]
-) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Outputs of both by their keys, or else by their order; none if number or shapes differ."""
-    if len(ours) != len(theirs):
-        return []
-    if ours.keys() != theirs.keys():
-        theirs = dict(zip(ours, theirs.values(), strict=True))
-    pairs = [(ours[key], theirs[key]) for key in ours]
-    return pairs if all(a.shape == b.shape for a, b in pairs) else []
-
-
-def difference(
-    ours: Sequence[torch.Tensor], theirs: Sequence[torch.Tensor], kind: str = "", other: str = ""
-) -> Difference:
-    """The largest between inputs or outputs of operations of these kinds; if the shapes differ, ``where`` has them."""
-    a, b = [_laid_out(kind, tensor) for tensor in ours], [_laid_out(other, tensor) for tensor in theirs]
-    if [tensor.shape for tensor in a] == [tensor.shape for tensor in b]:
-        worst = largest_difference({str(i): pair for i, pair in enumerate(zip(a, b, strict=True))})
-        return Difference(worst.absolute, worst.relative)
-    return Difference(math.inf, math.inf, f"shape {shapes_of(ours)}, the reference's {shapes_of(theirs)}")
-
-
-def _laid_out(kind: str, tensor: torch.Tensor) -> torch.Tensor:
-    """``tensor`` without dimensions of size 1; those of products as ``(N, C, positions)``."""
-    if kind in PRODUCTS and tensor.dim() > 2:
-        tensor = (tensor.movedim(-1, 1) if kind == "linear" else tensor).flatten(2)
-    return tensor.squeeze()

@@ -9,15 +9,17 @@ layer is one operation, not a transpose and a product.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-PRODUCTS = ("linear", "conv1d", "conv2d", "conv3d")
+from convzoo.testing.transplant.copies import Copy, Example
+
+PRODUCTS = ("linear", "conv1d", "conv2d", "conv3d", "convolution")
 """Operations that compute the same, apart from dimensions of size 1 and the position of the channels."""
 
 
@@ -48,32 +50,39 @@ class Op:
 class Trace(TorchDispatchMode):
     """Runs a network and lists its operations.
 
+    Args:
+        state: the network's tensors by name.
+
     Attributes:
         ops: the operations, in the order in which they ran.
-        state: the network's tensors by name, as :func:`named_state` gives them.
-        uses: how many operations use each of them.
+        uses: how many operations use each tensor of the state.
+        kernels: the tensors whose last dimensions are a window that convolutions move over the image.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, state: Mapping[str, torch.Tensor]) -> None:
         super().__init__()
-        self.model, self.state = model, named_state(model)
+        self.state = state
         self.ops: list[Op] = []
         self.uses: Counter[str] = Counter()
+        self.kernels: set[str] = set()
         # Tensors are known by their storage, which views share. For each: the state that it was computed from, and,
         # if it depends on the input, the operations that it depends on.
         self._sources: dict[int, tuple[str, ...]] = {_storage(t): (name,) for name, t in self.state.items()}
         self._upstream: dict[int, int] = {}
         self._derived: list[tuple[Any, ...]] = []  # calls that compute tensors from state alone
 
-    def run(self, inputs: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
-        """The outputs, by their place in what the network returns."""
-        inputs = [tensor.clone() for tensor in inputs]
-        self._upstream = {_storage(tensor): 0 for tensor in inputs}
-        torch.default_generator.manual_seed(0)
-        with torch.inference_mode(), self:
-            outputs = dict(_tensors(self.model(*inputs)))
+    def run(self, network: Copy, example: Example) -> dict[str, torch.Tensor]:
+        """The outputs of the network, whose state it is, by their place in what it returns."""
+        example = example.map(torch.clone)
+        self._upstream = {_storage(tensor): 0 for tensor in _tensors(tree_leaves((example.args, example.kwargs)))}
+        with torch.inference_mode():
+            outputs = network.run(example, self)
         self.uses = Counter(name for op in self.ops for name in op.names)
         return outputs
+
+    def sources(self, tensor: torch.Tensor) -> tuple[str, ...]:
+        """The state that a tensor was computed from, if it does not depend on the input."""
+        return self._sources.get(_storage(tensor), ())
 
     def before(self, op: Op, tensors: list[torch.Tensor]) -> None:
         """Called before an operation runs, with those of its arguments that depend on the network's input."""
@@ -96,13 +105,13 @@ class Trace(TorchDispatchMode):
         """Compute again, in place, the tensors that were computed from the state ``names``, which has changed."""
         for sources, func, args, kwargs, made in self._derived:
             if not names.isdisjoint(sources):
-                for old, (_, new) in zip(made, _tensors(func(*args, **kwargs)), strict=True):
+                for old, new in zip(made, _tensors(func(*args, **kwargs)), strict=True):
                     old.copy_(new)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         kind = func._schema.name.split("::")[1].strip("_")
-        given = [tensor for _, tensor in _tensors((args, kwargs))]
+        given = list(_tensors((args, kwargs)))
         if kind.endswith(("_as", "_like")) or kind.startswith(("new_", "lift_fresh")):
             # These use only the shape or dtype of their last tensor, or (lift_fresh) get one without a history.
             given = given[:-1]
@@ -118,10 +127,13 @@ class Trace(TorchDispatchMode):
             shapes = tuple(tuple(self.state[name].shape) for name in names)
             op = Op(len(self.ops), kind, names, shapes, options, upstream)
             self.ops.append(op)
+            for weight in _tensors(args[1:2]) if kind.startswith("conv") else ():
+                if weight.dim() > 2:
+                    self.kernels |= {name for name in self.sources(weight) if self.state[name].shape == weight.shape}
             self.before(op, active)
             upstream |= 1 << op.index
         result = func(*args, **kwargs)
-        made = [tensor for _, tensor in _tensors(result)]
+        made = list(_tensors(result))
         if op:
             self.after(op, made)
         elif names:
@@ -145,29 +157,25 @@ class Record(Trace):
         op.outputs = [tensor.clone() for tensor in tensors]
 
 
-def named_state(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Parameters and the buffers that are saved; a tensor with several names goes by the first."""
-    named = {name: value for name, value in model.state_dict(keep_vars=True).items() if isinstance(value, torch.Tensor)}
-    first = {id(tensor): name for name, tensor in reversed(named.items())}
-    return {name: tensor for name, tensor in named.items() if first[id(tensor)] == name}
-
-
-def fill(target: Mapping[str, torch.Tensor], source: Mapping[str, torch.Tensor], mapping: Mapping[str, str]) -> None:
-    """Copy values in place; ``mapping`` goes from names in ``source`` to names in ``target``."""
-    with torch.no_grad():
-        for theirs, ours in mapping.items():
-            target[ours].copy_(source[theirs].reshape(target[ours].shape))
+def label(op: Op) -> str:
+    """An operation by its number, kind and state, such as ``operation 4: conv2d of layer1.0, weight (4, 4, 3, 3)``."""
+    owners = {name.rpartition(".")[0] for name in op.names}
+    owner = owners.pop() if len(owners) == 1 else ""
+    state = ", ".join(
+        f"{name[len(owner) :].lstrip('.')} {shape}" for name, shape in zip(op.names, op.shapes, strict=True)
+    )
+    return f"operation {op.index + 1}: {op.kind}" + (f" of {owner}, {state}" if owner else f" with {state}")
 
 
 def _storage(tensor: torch.Tensor) -> int:
     return tensor.untyped_storage().data_ptr()
 
 
-def _tensors(value: object, path: str = "") -> Iterator[tuple[str, torch.Tensor]]:
-    """The tensors in nested mappings, lists and tuples, each with its path."""
+def _tensors(value: object) -> Iterator[torch.Tensor]:
+    """The tensors with elements in nested mappings, lists and tuples."""
     if isinstance(value, torch.Tensor):
-        yield path, value
+        if value.numel():
+            yield value
     elif isinstance(value, (Mapping, list, tuple)):
-        items = value.items() if isinstance(value, Mapping) else enumerate(value)
-        for key, item in items:
-            yield from _tensors(item, f"{path}.{key}")
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _tensors(item)
