@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import random
 from collections.abc import Callable
@@ -1275,3 +1276,144 @@ class RootOfNothing(Attention):
 
     def penalty(self) -> torch.Tensor:
         return self.gain.square().sum().sqrt()
+
+
+@broken("treats_samples_independently")
+class ByTheLoudest(Attention):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x / x.detach().abs().max().clamp(min=20))
+
+
+@broken("learns_with_every_parameter")
+class Sparing(Attention):
+    """Does not learn on large maps."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        with torch.set_grad_enabled(torch.is_grad_enabled() and x[0, 0].numel() < 1000):
+            return super().forward(x)
+
+
+@broken("works_at_any_width")
+class DroppingWhereWide(Attention):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.dropout(super().forward(x), 0.1, self.training or x.shape[1] > 256)
+
+
+@broken("honours_groups_and_dilation", "conv")
+class UngroupedWhereWidthsDiffer(nn.Conv2d):
+    def __init__(self, in_channels: int, out_channels: int, *, groups: int = 1) -> None:
+        super().__init__(in_channels, out_channels, 3, padding=1, groups=groups if in_channels == out_channels else 1)
+
+
+@broken("keeps_channels_last", "conv")
+class ShufflingGroups(nn.Conv2d):
+    def __init__(self, in_channels: int, out_channels: int, *, groups: int = 1) -> None:
+        super().__init__(in_channels, out_channels, 3, padding=1, groups=groups)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out = super().forward(x)
+        return (
+            out.unflatten(1, (self.groups, -1)).transpose(1, 2).flatten(1, 2).contiguous() if self.groups > 1 else out
+        )
+
+
+@broken("uses_what_it_is_offered", "shortcut")
+class OwnNormWhereItShrinks(nn.Sequential):
+    def __init__(self, in_channels: int, out_channels: int, *, norm: Callable[..., nn.Module] = nn.BatchNorm2d) -> None:
+        own = nn.BatchNorm2d if out_channels < in_channels else norm
+        super().__init__(nn.Conv2d(in_channels, out_channels, 1), own(out_channels))
+
+
+@broken("keeps_its_state_in_state_dict")
+class Stale(Attention):
+    """What it has computed in eval mode, whatever is loaded then."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.training or not hasattr(self, "scale"):
+            self.scale = self.weight.detach().clone()
+        return x * (self.weight if self.training else self.scale).view(-1, 1, 1)
+
+
+@broken("forgets_what_ran_before")
+class Bounding(Attention):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            self.weight.clamp_(-3, 3)
+        return super().forward(x)
+
+
+@broken("deploys_by_the_rules")
+class UsualEps(Folding):
+    def __init__(self, channels: int, *, norm: Callable[..., nn.Module] = nn.BatchNorm2d) -> None:
+        super().__init__(channels)
+        self.norm = norm(channels)
+
+    def deploy(self) -> nn.Module:
+        if not isinstance(self.norm, nn.BatchNorm2d):
+            return copy.deepcopy(self)
+        with torch.no_grad():
+            return Affine(*self.fold(1e-5))
+
+
+@broken("deploys_by_the_rules")
+class Ungraded(Folding):
+    """Leaves the process without gradients."""
+
+    def deploy(self) -> nn.Module:
+        torch.set_grad_enabled(False)
+        return Affine(*(each.clone() for each in self.fold(self.norm.eps)))
+
+
+@broken("resets_to_what_is_asked", "head")
+class Waking(Head):
+    def reset(self, num_classes: int, global_pool: str | None = None) -> None:
+        super().reset(num_classes, global_pool)
+        self.drop = nn.Dropout(0.1)
+
+    def forward(self, x: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
+        return super().forward(self.drop(x), pre_logits)
+
+
+@broken("runs_under_autocast", "norm")
+class Following(Attention):
+    """Moves its statistics towards those of its input, in whatever type that is."""
+
+    mean: torch.Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.register_buffer("mean", torch.zeros(channels))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            self.mean.lerp_(x.detach().mean((0, 2, 3)), 0.1)
+        return super().forward(x) - self.mean.view(-1, 1, 1)
+
+
+@broken("starts_tensors_of_the_model", "init")
+def late(model: nn.Module) -> Any:
+    weights = [parameter for parameter in model.parameters() if parameter.dim() > 1]
+    fills = []
+    for weight in weights:
+        fills.append((weight, lambda tensor: weight.normal_()))  # noqa: B023
+    return fills
+
+
+@broken("declares_shapes", "stem")
+class PoolingFirst(nn.Module):
+    """Pools before its activation, which is right for a ReLU only, and not what its level says."""
+
+    out_channels, reduction = 8, 4
+
+    def __init__(self, in_channels: int, *, act: Callable[..., nn.Module] = nn.ReLU) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, 8, 3, 2, padding=1)
+        self.act, self.pool = act(), nn.MaxPool2d(3, 2, padding=1)
+        self.feature_info = {"num_chs": 8, "reduction": 2}
+
+    def forward_intermediates(self, x: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        level = self.act(self.conv(x))
+        return self.pool(level), [level]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.act(self.pool(self.conv(x)))

@@ -12,7 +12,7 @@ from torch import nn
 from convzoo.building.factory import Factory
 from convzoo.layers import out_of_place
 from convzoo.spec.refs import Ref
-from convzoo.testing.kit.probe import Case, Probe
+from convzoo.testing.kit.probe import SIZE, Case, Probe
 from convzoo.testing.kit.promises import MODULES, CheckFailed, promise
 from convzoo.testing.kit.runs import changed, close, difference, evaluated, seeded, state_of, step
 
@@ -69,8 +69,15 @@ def learns_with_every_parameter(probe: Probe) -> None:
         named = dict(module.named_parameters())
         missing, idle = set(named), set(named)
         before = state_of(module)
-        for seed in range(3):  # a narrow layer may be shut by its activation for one batch
-            step(module, case.images(batch=8, seed=seed))
+        for seed, size in enumerate(((SIZE, SIZE - 2), (40, 36), (SIZE, SIZE))):  # one batch may shut a narrow layer
+            step(module, case.images(batch=8 if size[0] == SIZE else 2, size=size, seed=seed))
+            deaf = [name for name, parameter in named.items() if parameter.grad is None and name not in missing]
+            if deaf and size[0] != SIZE:
+                raise CheckFailed(
+                    f"with {case.name}, on maps of {size[0]}x{size[1]} pixels no gradient reaches {', '.join(deaf)}",
+                    means="they do not learn from large images",
+                    mend="let no no_grad() and no detach() depend on the size of the map",
+                )
             for name, parameter in named.items():
                 if parameter.grad is None:
                     continue
@@ -118,9 +125,10 @@ def repeats_itself_in_eval_mode(probe: Probe) -> None:
 @promise(*MODULES)
 def treats_samples_independently(probe: Probe) -> None:
     """In eval mode the output for a sample does not depend on the others in its batch."""
-    for case, module in _cases(probe):
+    for (case, module), loud in itertools.product(_cases(probe), (1, 100)):
         module.double()
         images = case.images().double()
+        images[1] *= loud
         together = evaluated(module, images)
         alone = torch.cat([evaluated(module, image[None]) for image in images])
         if not close(together, alone, ROUNDING):
@@ -147,6 +155,18 @@ def forgets_what_ran_before(probe: Probe) -> None:
                 mend="update statistics only `if self.training`",
             )
         step(case.make(), case.images(seed=7) * 3)
+        loud = copy.deepcopy(module)
+        with torch.no_grad():
+            for parameter in loud.parameters():
+                parameter.mul_(20)
+        before = state_of(loud)
+        evaluated(loud, images)
+        if names := changed(before, loud.state_dict()):
+            raise CheckFailed(
+                f"with {case.name}, forward in eval mode changes {', '.join(names)} where weights are large",
+                means="evaluating a model makes another model of it",
+                mend="bound weights in training only, or compute with bounded ones and leave the weights as they are",
+            )
         again = evaluated(module, images)
         if not close(again, first, ROUNDING):
             raise CheckFailed(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-
-import torch
 
 from convzoo.errors import OptionError, PluginError, did_you_mean
 from convzoo.plugins.host import plugins
@@ -29,6 +28,7 @@ from convzoo.testing.kit import (  # noqa: F401  they add their promises
 )
 from convzoo.testing.kit.probe import Probe
 from convzoo.testing.kit.promises import ANY, OTHERS, PROMISES, CheckFailed, NotApplicable, Promise
+from convzoo.testing.kit.surroundings import usual_settings
 
 
 @dataclass(frozen=True)
@@ -52,13 +52,11 @@ class Check:
         return f"{self.subject}/{self.promise.name}"
 
     def __call__(self) -> None:
-        threads = torch.get_num_threads()
-        if isinstance(self.examined, Probe):  # parts are tried on so little that threads only wait for each other
-            torch.set_num_threads(1)
+        # Parts are tried on so little that threads only wait for each other.
+        settings = usual_settings() if isinstance(self.examined, Probe) else contextlib.nullcontext()
         try:
-            if _needs_weights(self.promise) and isinstance(self.examined, Probe) and self.examined.is_lazy:
-                raise NotApplicable(f"it has lazy layers, see {shapes.has_weights_when_made.__name__}")
-            self.promise.examine(self.examined)
+            with settings:
+                self._examine()
         except (CheckFailed, NotApplicable):
             raise
         except Exception as error:
@@ -67,8 +65,11 @@ class Check:
                 means=f"it could not be seen whether this holds: {self.promise.text}",
                 mend="make it build and run by itself; as a test, the check shows the traceback",
             ) from error
-        finally:
-            torch.set_num_threads(threads)
+
+    def _examine(self) -> None:
+        if _needs_weights(self.promise) and isinstance(self.examined, Probe) and self.examined.is_lazy:
+            raise NotApplicable(f"it has lazy layers, see {shapes.has_weights_when_made.__name__}")
+        self.promise.examine(self.examined)
 
 
 def _needs_weights(promise: Promise) -> bool:

@@ -14,10 +14,10 @@ from convzoo.errors import OptionError
 from convzoo.spec.kinds import Position
 from convzoo.testing.kit.probe import CHANNELS, CLASSES, Case, Probe
 from convzoo.testing.kit.promises import MODULES, STRIDED, CheckFailed, NotApplicable, promise
-from convzoo.testing.kit.runs import evaluated, step
+from convzoo.testing.kit.runs import difference, evaluated, step
 
-CHANNEL_COUNTS = (8, 24, 40, 44, 128)
-"""Narrow, uneven, divisible by 4 only, and twice the usual."""
+CHANNEL_COUNTS = (8, 24, 40, 44, 128, 512)
+"""Narrow, uneven, divisible by 4 only, and wide."""
 IMAGE_CHANNELS = (1, 3, 4)
 SMALL = ((1, 1), (1, 3), (2, 2), (3, 3))
 """Feature maps, in pixels, as deep networks and small images have them."""
@@ -52,12 +52,19 @@ def works_at_any_width(probe: Probe) -> None:
         images = probe.images(batch=2, channels=widths[0] if widths else None)
         try:
             out = evaluated(module, images)
+            again = evaluated(module, images)
         except Exception as error:
             raise CheckFailed(
                 f"with {said}, it fails: {type(error).__name__}: {error}",
                 means="it is only made for the width that it was tried with",
                 mend="compute every width from what the constructor is given, or raise OptionError there",
             ) from error
+        if not torch.equal(out, again):
+            raise CheckFailed(
+                f"with {said}, eval outputs of one input differ by {difference(out, again):.3g}",
+                means="accuracy changes from run to run",
+                mend="draw random numbers only `if self.training`",
+            )
         expected = _channels_out(probe, module, widths)
         if out.shape[:2] != (2, expected):
             raise CheckFailed(
@@ -85,7 +92,9 @@ def _widths(probe: Probe) -> list[tuple[int, ...]]:
     if probe.kind == "stem":
         return [(channels,) for channels in IMAGE_CHANNELS]
     if probe.kind == "head":
-        return [(channels, classes) for channels, classes in zip(CHANNEL_COUNTS, (1, 2, 7, 100, CLASSES), strict=True)]
+        return [
+            (channels, classes) for channels, classes in zip(CHANNEL_COUNTS, (1, 2, 7, 100, CLASSES, 1000), strict=True)
+        ]
     count = len(probe.part.kind.arguments)
     if count < 2:
         return [(channels,) * count for channels in CHANNEL_COUNTS]

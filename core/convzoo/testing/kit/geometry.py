@@ -26,11 +26,13 @@ def honours_groups_and_dilation(probe: Probe) -> None:
     images = probe.images()
     _refuses_what_does_not_divide(probe, images)
     values = (("groups", (2, 4)), ("dilation", (1, 2)))
-    for ref, stride, (name, sizes) in itertools.product(probe.refs, (1, 2), values):
+    widths = ((), *probe.other_widths())
+    for ref, stride, each, (name, sizes) in itertools.product(probe.refs, (1, 2), widths, values):
         try:
-            few, many = (probe.make(ref=ref, stride=stride, **{name: size}) for size in sizes)
+            few, many = (probe.make(ref=ref, stride=stride, widths=each, **{name: size}) for size in sizes)
         except OptionError:
             continue
+        images = probe.images(channels=next(iter(each), None))
         if name == "groups":
             ignored = sum(p.numel() for p in many.parameters()) >= sum(p.numel() for p in few.parameters())
         else:

@@ -29,8 +29,9 @@ def differentiates_what_it_computes(probe: Probe) -> None:
 
     In training mode a random part may have other gradients, but not on average.
     """
+    usual = probe.cases()
     for case in probe.all_cases():
-        for training in (False, True):
+        for training in (False, True) if case in usual else (False,):
             # A kink, or a choice that flips, lies between two steps by chance, and not for both seeds.
             if (wrong := _wrong(case, training, 0)) and _wrong(case, training, 1):
                 raise CheckFailed(

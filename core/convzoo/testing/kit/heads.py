@@ -55,19 +55,32 @@ def resets_to_what_is_asked(probe: Probe) -> None:
             means="a network that is made ready for another data set starts with the old one's classes",
             mend="make a new last layer in reset()",
         )
+    head.eval().reset(CLASSES)
+    if waking := [name or "the head itself" for name, module in head.named_modules() if module.training]:
+        raise CheckFailed(
+            f"after eval() and reset(), {', '.join(waking)} is in training mode",
+            means="a model that is being evaluated drops at random",
+            mend="put what reset() makes into the head's mode: module.train(self.training)",
+        )
     features = []
     own = [each for each in typing.get_args(probe.part.hints.get("global_pool")) if isinstance(each, str) and each]
-    for pool in own or ("avg", "max"):
+    for pool in own or ("avg", "max", "avgmax", "catavgmax"):
         ours = probe.make()
         try:
             ours.reset(CLASSES, global_pool=pool)
         except ValueError:  # OptionError is one
             continue
         features.append(_features(ours, images))
+        if not _classifies(ours, images):
+            raise CheckFailed(
+                f"after reset({CLASSES}, global_pool={pool!r}) it fails, or does not give {CLASSES} classes",
+                means="reset_classifier(..., global_pool=...) leaves a network that cannot run",
+                mend="make the new last layer for the features of the new pool, or raise OptionError for that pool",
+            )
         if not probe.part.declares("global_pool"):
             continue
         made = probe.make(ref=probe.ref.with_options(global_pool=pool))
-        if not close(features[-1], _features(made, images), 1e-5) or not _classifies(ours, images):
+        if not close(features[-1], _features(made, images), 1e-5):
             raise CheckFailed(
                 f"reset({CLASSES}, global_pool={pool!r}) gives another head than global_pool={pool!r} does",
                 means="reset_classifier(..., global_pool=...) gives other features than were asked for",

@@ -23,18 +23,19 @@ from convzoo.testing.kit.promises import MODULES, CheckFailed, promise
 @promise(*MODULES)
 def holds_no_memory(probe: Probe) -> None:
     """A step of training leaves behind nothing that grows: the twentieth holds no more memory than the third."""
-    module, images = probe.make().train(), probe.images(batch=2, size=(4, 4))
+    module, images = probe.make().train(), probe.images(batch=2, size=(4, 4)).requires_grad_()
     storages, nodes, sizes = _Storages(), _Nodes(), []
     gc.freeze()  # so that collecting looks at what the part makes, and not at all else in the process
     try:
         for steps in (3, 17):
             for _ in range(steps):
                 with storages:
-                    out = module(images)
+                    out = module(images * 1)  # which an activation may overwrite
                     nodes.remember(out.grad_fn)
                     if out.requires_grad:
                         out.sum().backward()
                 module.zero_grad(set_to_none=True)
+                images.grad = None
                 del out
             gc.collect()
             sizes.append((storages.alive(), nodes.alive(), _pickled_size(module)))

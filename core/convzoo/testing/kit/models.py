@@ -23,7 +23,7 @@ from convzoo.testing.parity import compare, reference_model
 
 IMAGE = 64
 """Side of the images, in pixels, that networks are compared on."""
-DOUBLE = 50_000_000
+DOUBLE = 10_000_000
 """Networks with fewer parameters are compared in float64."""
 
 

@@ -80,7 +80,10 @@ def geometries(probe: Probe) -> Iterator[tuple[str, dict[str, Any]]]:
         yield " at stride 2", {"stride": 2}
     if probe.kind == "block":
         yield f" of {UNEVEN} channels", {"widths": (UNEVEN,)}
-        yield from ((f" with {said}", sizes) for said, sizes in probe.wider())
+    else:
+        for widths in probe.other_widths():
+            yield f" from {widths[0]} to {widths[1]} channels", {"widths": widths}
+    yield from ((f" with {said}", sizes) for said, sizes in probe.wider())
 
 
 class _Offer:

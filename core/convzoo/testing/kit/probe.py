@@ -199,10 +199,14 @@ class Probe:
         }
         values |= {"stride": stride, "dilation": dilation, "groups": groups, "position": position}
         values |= {"first_dilation": first_dilation or dilation, "drop_path_rate": drop_path_rate}
-        whole = parts.completed(self.registry, self.kind, ref or self.ref).with_options(**slots)
+        whole = parts.completed(self.registry, self.kind, ref or self.ref)
+        whole = Ref(whole.name, Options({name: value for name, value in whole.options.items() if name not in slots}))
         kind = self.part.kind
-        factory = Factory(self.registry, self.kind, whole, {name: values[name] for name in kind.offered})
-        return factory(*(widths or self.usual), **{name: values[name] for name in kind.honoured})
+        factory = Factory(self.registry, self.kind, whole, {name: values[name] for name in kind.offered} | slots)
+        try:
+            return factory(*(widths or self.usual), **{name: values[name] for name in kind.honoured})
+        except OptionError as error:
+            raise error.__cause__ or error from None  # a part that fails has refused nothing
 
     def cases(self) -> list[Case]:
         """The geometries that the part does not refuse, with each example: as it stands, and with stride 2."""

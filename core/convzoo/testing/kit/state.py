@@ -18,7 +18,7 @@ from convzoo.testing.kit.runs import close, difference, evaluated, state_of, ste
 @promise(*MODULES)
 def keeps_its_state_in_state_dict(probe: Probe) -> None:
     """After some training, its state dict loaded into a new one makes that compute the same."""
-    for case in probe.cases():
+    for case, used in itertools.product(probe.cases(), (False, True)):
         trained, fresh = case.make(), case.make(seed=1)
         if plain := [name for each in trained.modules() for name, value in vars(each).items() if _learns(value)]:
             raise CheckFailed(
@@ -33,6 +33,8 @@ def keeps_its_state_in_state_dict(probe: Probe) -> None:
                     if parameter.grad is not None:
                         parameter -= 0.01 * parameter.grad
         set_progress(trained, 0.4)
+        if used:  # what it keeps of a pass must not survive what is loaded
+            evaluated(fresh, probe.images())
         try:
             fresh.load_state_dict(trained.state_dict())
         except RuntimeError as error:
@@ -107,11 +109,11 @@ def _moved(case: str, where: str, module: torch.nn.Module, images: torch.Tensor)
 def keeps_channels_last(probe: Probe) -> None:
     """What comes in as channels_last goes out as channels_last, in training and in eval mode."""
     last = torch.channels_last
-    for case in probe.cases():
+    for case in probe.all_cases():
         module = case.make().to(memory_format=last)
         for mode in (True, False):
             with torch.no_grad():
-                out = module.train(mode)(probe.images().to(memory_format=last))
+                out = module.train(mode)(case.images().to(memory_format=last))
             if not out.is_contiguous(memory_format=last):
                 raise CheckFailed(
                     f"with {case.name}, in {'training' if mode else 'eval'} mode the output has strides {out.stride()}",
@@ -131,11 +133,12 @@ def runs_under_autocast(probe: Probe) -> None:
             module.load_state_dict(state)
             module.train(mode)
             outputs = []
-            for enabled in (False, True):
+            for enabled, dtype in ((False, torch.float32), (True, torch.float32), (True, torch.bfloat16)):
+                module.load_state_dict(state)
                 try:
                     with torch.random.fork_rng(devices=[]), torch.autocast("cpu", torch.bfloat16, enabled=enabled):
                         torch.default_generator.manual_seed(0)
-                        out = module(images)
+                        out = module(images.to(dtype))  # after a convolution it is bfloat16
                     if mode and out.requires_grad:
                         out.float().square().sum().backward()  # outside, as it is in training loops
                 except Exception as error:
@@ -148,8 +151,9 @@ def runs_under_autocast(probe: Probe) -> None:
                         " do; an autograd function of your own needs torch.amp.custom_fwd and custom_bwd",
                     ) from error
                 outputs.append(out.detach())
-            plain, mixed = outputs
-            if not close(mixed.float(), plain, 0.1):
+            plain = outputs[0]
+            mixed = max((out.float() for out in outputs[1:]), key=lambda out: difference(out, plain))
+            if not close(mixed, plain, 0.1):
                 raise CheckFailed(
                     f"with {case.name}, in {'training' if mode else 'eval'} mode, under autocast its output is off by"
                     f" {difference(mixed, plain):.3g}",

@@ -57,7 +57,7 @@ SETTINGS = (
 
 
 @contextlib.contextmanager
-def _usual() -> Iterator[None]:
+def usual_settings() -> Iterator[None]:
     """Within, every setting has its usual value; afterwards, the value that it had."""
     before = [setting.get() for setting in SETTINGS]
     for setting in SETTINGS:
@@ -69,6 +69,11 @@ def _usual() -> Iterator[None]:
             setting.set(value)
 
 
+def changed_settings() -> list[str]:
+    """Names of those that have not their usual value."""
+    return [setting.name for setting in SETTINGS if setting.get() != setting.usual]
+
+
 @promise(*MODULES)
 def leaves_the_process_alone(probe: Probe) -> None:
     """Making it and running it changes no setting of the process, and no state of random numbers but torch's.
@@ -78,7 +83,7 @@ def leaves_the_process_alone(probe: Probe) -> None:
     for case, what in itertools.product(probe.cases(), ("making it", "training it", "evaluating it")):
         module = None if what == "making it" else case.make()
         images, states = probe.images(batch=2, size=(4, 4)), []
-        with _usual():
+        with usual_settings():
             for seed in (1, 2):
                 with seeded(seed) as others:
                     if module is None:
@@ -87,7 +92,7 @@ def leaves_the_process_alone(probe: Probe) -> None:
                         step(module, images) if what == "training it" else evaluated(module, images)
                     changed = others.changed()
                     states.append(torch.default_generator.get_state())
-            changed += [setting.name for setting in SETTINGS if setting.get() != setting.usual]
+            changed += changed_settings()
         if torch.equal(*states):
             changed.append("the seed of torch's default generator")
         if changed:
