@@ -473,3 +473,109 @@ def test_list_parts_has_every_component_of_a_kind_or_name(capsys: Capture) -> No
 def test_list_parts_refuses_what_is_not_there(capsys: Capture, words: list[str], said: str) -> None:
     assert main(["list", "--parts", *words]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_the_package_is_the_command_line_too() -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "convzoo", "show", "resnst50"], capture_output=True, text=True, timeout=120
+    )
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith("convzoo show: There is no model 'resnst50'. Did you mean 'resnest50'")
+
+
+LONG, NUL, SURROGATE = "x" * 100_000, "a\0b", "a\udcffb"
+ABSURD = [
+    *(["show", name] for name in (LONG, NUL, SURROGATE, "", "wrn28_" + "9" * 30, "wrn28_00010", "wrn28_1\uff10")),
+    *(
+        ["show", "resnet20", f"planes={value}"]
+        for value in (
+            LONG,
+            NUL,
+            SURROGATE,
+            "9" * 30,
+            "9" * 5000,
+            "1e999",
+            "nan",
+            "(" * 9000,
+            "-" * 9000 + "1",
+            "{[]: 1}",
+        )
+    ),
+    *(
+        ["show", "resnet20", f"attention={value}"]
+        for value in (LONG, "{1, 2}", "[[]]", "se(reduction={[]})", "se(" * 90, "se(act=" * 40 + "1" + ")" * 40)
+    ),
+    ["show", "resnet20", f"{LONG}=1"],
+    ["show", "resnet20", LONG],
+    ["show", "resnet20", f"={LONG}"],
+    ["show", "resnet20", "planes=8", "planes=9"],
+    ["show", "resnet20", "planes=2147483647", "--build"],
+    ["show", "resnet20", "ref=1"],
+    *(["list", glob] for glob in (LONG, NUL, SURROGATE, "[" * 100_000, "*[" * 9000)),
+    *(["list", option, value] for option in ("--plugin", "--family") for value in (LONG, NUL, SURROGATE, "")),
+    *(["list", "--parts", *words] for words in ([LONG], [NUL], ["--plugin", LONG], ["--family", ""])),
+    *(["check", name] for name in (LONG, NUL, SURROGATE, "")),
+    *(["check", "convs", word] for word in (LONG, NUL)),
+    *(["new", name, "--kind", "conv"] for name in (LONG, NUL, SURROGATE, "", "..", "a/b", "\uff53\uff45")),
+    *(
+        ["new", "my-gate", "--kind", "conv", "--into", into]
+        for into in (LONG, NUL, f"{SURROGATE}/x", "/nowhere/at/all")
+    ),
+    *(["parity", name] for name in (LONG, NUL, "[" * 100_000)),
+    *(["parity", "resnet18", "--image-size", size] for size in ("0", "-1", "9" * 30, "1000000000")),
+    *(["parity", "resnet18", "--device", device] for device in (LONG, NUL, "", "cuda:99", "vulkan")),
+]
+
+
+@pytest.mark.parametrize("arguments", ABSURD, ids=lambda words: " ".join(map(ascii, words))[:60])
+def test_whatever_is_absurd_ends_in_one_line(capsys: Capture, arguments: list[str]) -> None:
+    error = refused(capsys, *arguments)
+    assert error.count("\n") == 1
+    assert len(error) < 5000
+
+
+def test_what_torch_says_of_a_comparison_that_cannot_be_run_is_one_line(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(name: str, **options: Any) -> None:
+        raise RuntimeError(f"the images are too small for {name}\nsecond line")
+
+    monkeypatch.setattr("convzoo.testing.parity.compare", fail)
+    error = refused(capsys, "parity", "resnet18")
+    assert error == "convzoo parity: resnet18: RuntimeError: the images are too small for resnet18\n"
+    assert main(["parity", "resnet18", "resnet34", "--json"]) == 1
+    assert [record["verdict"] for record in json.loads(capsys.readouterr().out)] == ["FAILED", "FAILED"]
+
+
+def test_what_the_terminal_cannot_write_is_escaped(mixed: Model) -> None:
+    code = (
+        "import convzoo, sys; from convzoo.cli import main;"
+        " convzoo.register(convzoo.Component('act', 'accent', 'torch.nn:SiLU', 'caf\\u00e9'), plugin='mine');"
+        " sys.exit(main(['list', '--parts', 'act/accent']))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, env={**os.environ, "PYTHONIOENCODING": "ascii"}, timeout=120
+    )
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert b"caf\\xe9" in result.stdout
+
+
+def test_a_model_that_cannot_be_built_prints_nothing_but_the_error(capsys: Capture) -> None:
+    assert "groups_3x3" in refused(capsys, "show", "condensenet50_cifar", "groups_3x3=16", "--build")
+    assert "input_size" in refused(capsys, "show", "resnet20", "input_size=8", "--build")
+
+
+def test_a_model_that_fails_on_its_own_images_says_where(capsys: Capture, mine: str) -> None:
+    stages = tuple(Stage(("transition",), stride=2) for _ in range(4))
+    convzoo.register(Model("shrinking", "mine", ref("cifar", width=64), stages, input_size=8), plugin=mine)
+    error = refused(capsys, "show", "shrinking", "--build")
+    assert "the stage 4 of shrinking fails on 8 x 1 x 1: RuntimeError: " in error
+
+
+def test_warnings_of_a_command_are_shown_and_its_settings_left_as_they_were(capsys: Capture) -> None:
+    import warnings
+
+    before = warnings.showwarning, list(warnings.filters)
+    refused(capsys, "show", "resnet20", "planes=1or 2")
+    assert (warnings.showwarning, warnings.filters) == before

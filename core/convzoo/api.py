@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from convzoo.errors import OptionError, UnknownNameError
+from convzoo.errors import OptionError, UnknownNameError, require_flag, scalar, shown
+from convzoo.globs import matcher
 from convzoo.plugins.host import registry
-from convzoo.plugins.registry import Owner
+from convzoo.plugins.registry import Named, Owner
+from convzoo.spec.kinds import kind_fault
 from convzoo.spec.model import Model
-from convzoo.spec.refs import Options, ref
+from convzoo.spec.refs import LONGEST_NAME, NAME_RULE, Options, ref
 
 if TYPE_CHECKING:
     import torch
@@ -46,21 +47,39 @@ def list_models(
         plugin: only those that the plugin of this name contributed.
         family: only those of this family.
         aliases: with the names that other libraries use.
+
+    Raises:
+        OptionError: an argument is of another type.
     """
-    globs = [filter] if isinstance(filter, str) else list(filter)
+    matches = matcher("filter", filter)
+    for option, name in {"plugin": plugin, "family": family}.items():
+        if name is not None and not isinstance(name, str):
+            raise OptionError(f"{option}={shown(name)}: expected the name of a {option}")
     return [
         name
-        for name, entry in registry().models(aliases).items()
-        if any(not glob or fnmatch.fnmatchcase(name, glob) for glob in globs)
-        and plugin in (None, entry.owner.name)
-        and family in (None, entry.spec.family)
+        for name, entry in registry().models(require_flag("aliases", aliases)).items()
+        if matches(name) and plugin in (None, entry.owner.name) and family in (None, entry.spec.family)
     ]
 
 
+def _entry(name: str) -> Named:
+    """What a model's name stands for; UnknownNameError if it is none, OptionError if it is no string."""
+    name = scalar(name)
+    if type(name) is not str:
+        raise OptionError(f"a model is called by its name, a string, got {shown(name)}")
+    if len(name) > LONGEST_NAME:
+        raise UnknownNameError(f"There is no model {shown(name)}: {NAME_RULE}.")
+    return registry().model(name)
+
+
 def is_model(name: str) -> bool:
-    """Whether a model has this name, goes by it, or is what it stands for by a rule."""
+    """Whether a model has this name, goes by it, or is what it stands for by a rule.
+
+    Raises:
+        OptionError: ``name`` is no string.
+    """
     try:
-        registry().model(name)
+        _entry(name)
     except UnknownNameError:
         return False
     return True
@@ -71,8 +90,9 @@ def model_info(name: str) -> ModelInfo:
 
     Raises:
         UnknownNameError: there is none.
+        OptionError: ``name`` is no string.
     """
-    entry = registry().model(name)
+    entry = _entry(name)
     return ModelInfo(name, entry.spec, entry.overrides, entry.owner)
 
 
@@ -84,7 +104,7 @@ def create_model(
     weights: str | Path | Mapping[str, Any] | None = ...,
     use_ema: bool = ...,
     device: torch.device | str | None = ...,
-    dtype: torch.dtype | None = ...,
+    dtype: torch.dtype | str | None = ...,
     **options: Any,
 ) -> ConvNet: ...
 
@@ -98,7 +118,7 @@ def create_model(
     weights: str | Path | Mapping[str, Any] | None = ...,
     use_ema: bool = ...,
     device: torch.device | str | None = ...,
-    dtype: torch.dtype | None = ...,
+    dtype: torch.dtype | str | None = ...,
     **options: Any,
 ) -> FeatureNet: ...
 
@@ -111,7 +131,7 @@ def create_model(
     weights: str | Path | Mapping[str, Any] | None = None,
     use_ema: bool = True,
     device: torch.device | str | None = None,
-    dtype: torch.dtype | None = None,
+    dtype: torch.dtype | str | None = None,
     **options: Any,
 ) -> ConvNet | FeatureNet:
     """Build a model, changed by ``options``.
@@ -123,7 +143,8 @@ def create_model(
         weights: a state dict, a file, or a URL, see :func:`convzoo.load_weights`. Where the shape of
             their classifier is another, it is left out, with a warning.
         use_ema: take the moving average of the weights where a checkpoint has it.
-        device, dtype: of the parameters. ``device="meta"`` gives the structure without storage.
+        device, dtype: of the parameters, as torch has them or by their names. ``device="meta"`` gives the structure
+            without storage.
         **options: ``num_classes``, ``in_chans``, ``output_stride``, ``drop_path_rate``, ``norm``, ``act``, ``stem``,
             ``head``, ``init``, or any option that a part of the model declares, ``drop_rate``, ``global_pool`` and the
             slots ``attention``, ``conv`` and ``shortcut`` among them. A slot takes a name or a :func:`~convzoo.ref`;
@@ -141,10 +162,11 @@ def create_model(
 
     overrides = Options()
     if isinstance(model, str):
-        entry = registry().model(model)
+        entry = _entry(model)
         model, overrides = entry.spec, entry.overrides
     if not isinstance(model, Model):
-        raise OptionError(f"a model is a name or a Model spec, not {model!r}")
+        raise OptionError(f"a model is a name or a Model spec, not {shown(model)}")
+    features_only = require_flag("features_only", features_only)
     spec = compose(model, registry(), overrides, options)
     if out_indices is not None and not features_only:
         raise OptionError("out_indices asks for feature levels; add features_only=True")
@@ -164,12 +186,13 @@ def create_model(
     return net
 
 
-def build(spec: Model, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> ConvNet:
+def build(spec: Model, *, device: torch.device | str | None = None, dtype: torch.dtype | str | None = None) -> ConvNet:
     """The network that a spec describes: ``build(model.spec)`` gives another like ``model``.
 
     Args:
         spec: of the network.
-        device, dtype: of the parameters. ``device="meta"`` gives the structure without storage.
+        device, dtype: of the parameters, as torch has them or by their names. ``device="meta"`` gives the structure
+            without storage.
 
     Raises:
         UnknownNameError: a component does not exist.
@@ -192,8 +215,10 @@ def part(kind: str, name: str, /, **options: Any) -> Maker:
 
     Raises:
         UnknownNameError: on calling it, if there is no such component.
-        OptionError: on calling it, if the component takes no such option.
+        OptionError: on calling it, if the component takes no such option; at once, if there can be no such kind.
     """
     from convzoo.building.factory import PartByName
 
+    if fault := kind_fault(kind, set()):
+        raise OptionError(f"there is no kind {shown(kind)}: {fault}")
     return PartByName(kind, ref(name, **options))

@@ -1,6 +1,7 @@
 """What convzoo raises, and the checks of single values that raise it.
 
-Every message says what was asked, what there is instead, and how to mend it.
+Every message says what was asked, what there is instead, and how to mend it. It quotes what it was given in short, on
+one line, whatever that is.
 """
 
 from __future__ import annotations
@@ -12,12 +13,22 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+LARGEST = 2**31 - 1
+"""The largest integer that an option may be, and the most channels, groups or pixels that there are of anything."""
+
+
+LONGEST_MESSAGE = 4000
+"""Characters of what an error says."""
+
 
 class ConvzooError(Exception):
     """Base of every error that convzoo raises on purpose."""
 
+    def __init__(self, message: object = "") -> None:
+        super().__init__(cut(message, LONGEST_MESSAGE))
 
-class UnknownNameError(ConvzooError, LookupError):
+
+class UnknownNameError(ConvzooError, LookupError, ValueError):
     """A model or component was asked for by a name that nobody contributed."""
 
 
@@ -26,7 +37,10 @@ class SpecError(ConvzooError, ValueError):
 
 
 class OptionError(SpecError):
-    """An option that nothing takes, or a value that it cannot have."""
+    """An option that nothing takes, or a value that it cannot have.
+
+    If a part failed on its options instead of refusing them, its own error is the cause.
+    """
 
 
 class PluginError(ConvzooError, RuntimeError):
@@ -71,6 +85,11 @@ class _Short(reprlib.Repr):
         self.maxlevel, self.maxstring, self.maxother = 3, 80, 160
         self.maxtuple = self.maxlist = self.maxdict = self.maxset = self.maxfrozenset = 12
 
+    def repr_instance(self, x: Any, level: int) -> str:
+        text = repr(x)
+        half = self.maxother // 2
+        return text if len(text) <= self.maxother else f"{text[:half]}...{text[-half:]}"
+
     def repr_int(self, x: int, level: int) -> str:
         # Python refuses to write very long integers.
         return (
@@ -87,6 +106,19 @@ def shown(value: Any) -> str:
         return " ".join(_SHORT.repr(value).split())
     except Exception:
         return f"<{type(value).__name__}>"
+
+
+def cut(text: object, limit: int = 400) -> str:
+    """``str(text)``, without its middle if it is longer than ``limit``."""
+    whole = str(text)
+    half = limit // 2 - 3
+    return whole if len(whole) <= limit else f"{whole[:half]} ... {whole[-half:]}"
+
+
+def said(error: BaseException) -> str:
+    """The type of an error and the first line of what it says."""
+    first = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {cut(first)}" if first else type(error).__name__
 
 
 _NUMPYS = {"b": bool, "i": int, "u": int, "f": float}
@@ -118,8 +150,33 @@ def require_int(name: str, value: Any, *, at_least: int, at_most: int = 2**63 - 
 
 
 def require_rate(name: str, value: Any) -> float:
-    """``value`` as a number; OptionError, naming the option, unless it is one in [0, 1)."""
+    """``value`` as a number; OptionError, naming the option ``name``, unless it is one in [0, 1)."""
     number = scalar(value)
     if type(number) not in (int, float) or not 0 <= number < 1:
         raise OptionError(f"{name} must be a number from 0 up to, but not including, 1, got {shown(value)}")
     return number
+
+
+def require_share(name: str, value: Any) -> float:
+    """``value`` as a number; OptionError, naming the option ``name``, unless it is one in [0, 1]."""
+    number = scalar(value)
+    if type(number) not in (int, float) or not 0 <= number <= 1:
+        raise OptionError(f"{name} must be a number from 0 to 1, got {shown(value)}")
+    return number
+
+
+def require_flag(name: str, value: Any) -> bool:
+    """``value`` as a bool; OptionError, naming the option, unless it is one."""
+    if value is True or value is False:
+        return value
+    if type(flag := scalar(value)) is not bool:
+        raise OptionError(f"{name} must be True or False, got {shown(value)}")
+    return flag
+
+
+def require_choice(name: str, value: Any, choices: Iterable[str]) -> str:
+    """``value`` as a string; OptionError, naming the option, unless it is one of ``choices``."""
+    known = tuple(choices)
+    if type(text := scalar(value)) is not str or text not in known:
+        raise OptionError(f"{name}={shown(value)}: known are {', '.join(map(repr, known))}")
+    return text

@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from convzoo.errors import OptionError, require_rate
+from convzoo.errors import LARGEST, OptionError, scalar, shown
+from convzoo.errors import require_rate as require_rate
+from convzoo.errors import require_share as require_share
 from convzoo.spec.kinds import Position as Position
 
 Maker = Callable[..., nn.Module]
@@ -18,6 +20,10 @@ Fill = Callable[[torch.Tensor], Any]
 """What starts a tensor in place, such as the functions of ``torch.nn.init``."""
 Fills = Iterable[tuple[torch.Tensor, Fill]]
 """What an ``init`` component gives: each tensor that it starts, and how."""
+
+
+FARTHEST = 2**15
+"""Pixels, to each side, that a kernel may reach; images are smaller."""
 
 
 class ConvNormAct(nn.Sequential):
@@ -76,12 +82,14 @@ def conv2d(
         bias: whether it has one.
 
     Raises:
-        OptionError: a size is not positive, the kernel is even, or ``groups`` does not divide the channels.
+        OptionError: a size is not positive or out of all bounds, the kernel is even, or ``groups`` does not divide the
+            channels.
     """
     for name, value in {"in_channels": in_channels, "out_channels": out_channels, "stride": stride}.items():
         require_positive(name, value)
     require_positive("dilation", dilation)
     require_odd("kernel_size", kernel_size)
+    require_reach(kernel_size, dilation)
     require_groups(groups, in_channels, out_channels)
     padding = kernel_size // 2 * dilation
     return nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias)
@@ -237,18 +245,37 @@ def make_divisible(value: float, divisor: int = 1, minimum: int | None = None) -
 
 
 def require_positive(name: str, value: int) -> None:
-    """Raise OptionError, naming the option ``name``, unless ``value`` is at least 1."""
-    if value < 1:
-        raise OptionError(f"{name} must be at least 1, got {value}")
+    """Raise OptionError, naming the option ``name``, unless ``value`` is an integer from 1 to 2**31 - 1."""
+    number = scalar(value)
+    if type(number) is not int or number < 1:
+        raise OptionError(f"{name} must be at least 1, got {shown(value)}")
+    if number > LARGEST:
+        raise OptionError(f"{name} must be at most {LARGEST}, got {shown(value)}")
 
 
 def require_odd(name: str, value: int) -> None:
-    """Raise OptionError, naming the option ``name``, unless ``value`` is odd and positive."""
-    if value < 1 or value % 2 == 0:
-        raise OptionError(f"{name} must be an odd number, so that the size is kept; got {value}")
+    """Raise OptionError, naming the option ``name``, unless ``value`` is odd and positive, and an integer."""
+    number = scalar(value)
+    if type(number) is not int or number < 1 or number % 2 == 0:
+        raise OptionError(f"{name} must be an odd number, so that the size is kept; got {shown(value)}")
+
+
+def require_reach(kernel_size: int, dilation: int = 1, name: str = "kernel_size") -> None:
+    """Raise OptionError, naming the option ``name``, if a kernel reaches farther than 2**15 pixels to a side.
+
+    Args:
+        kernel_size, dilation: of the convolution.
+        name: what the kernel's size is called.
+    """
+    if kernel_size // 2 * dilation > FARTHEST:
+        spread = f" with a dilation of {shown(dilation)}" if dilation > 1 else ""
+        raise OptionError(f"{name} {shown(kernel_size)}{spread} reaches farther than {FARTHEST} pixels to each side")
 
 
 def require_groups(groups: int, in_channels: int, out_channels: int, name: str = "cardinality (groups)") -> None:
     """Raise OptionError, naming the option ``name``, unless ``groups`` divides ``in_channels`` and ``out_channels``."""
-    if groups < 1 or in_channels % groups or out_channels % groups:
-        raise OptionError(f"{name} {groups} does not divide the {in_channels} channels in and {out_channels} out")
+    number = scalar(groups)
+    if type(number) is not int or number < 1 or in_channels % number or out_channels % number:
+        raise OptionError(
+            f"{name} {shown(groups)} does not divide the {in_channels} channels in and {out_channels} out"
+        )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from convzoo.errors import SpecError
+from convzoo.errors import LARGEST, SpecError, require_choice, require_int, shown
 from convzoo.spec.model import Model, Reference, Stage
+from convzoo.spec.options import MOST
 from convzoo.spec.refs import Options, Ref, ref
 
 HE = "He et al., Deep Residual Learning for Image Recognition, CVPR 2016, arXiv:1512.03385"
@@ -76,12 +77,20 @@ def stages(layer: Ref, depths: Sequence[int], planes: Sequence[int]) -> tuple[St
         depths, planes: layers and nominal width of each stage.
 
     Raises:
-        ValueError: there are more depths than planes, or fewer.
+        SpecError: there are more depths than planes, or fewer; or a depth or width cannot be.
     """
     return tuple(
         Stage((layer.with_options(planes=width),) * depth, stride=2 if number else 1)
-        for number, (depth, width) in enumerate(zip(depths, planes, strict=True))
+        for number, (depth, width) in enumerate(_with_depths(depths, planes, "planes"))
     )
+
+
+def _with_depths(depths: Sequence[int], others: Sequence[Any], what: str) -> Iterator[tuple[int, Any]]:
+    """Each depth, which is a number of layers, beside what else a stage has; SpecError unless there is one for each."""
+    if not isinstance(depths, Sequence) or not isinstance(others, Sequence) or len(depths) != len(others):
+        raise SpecError(f"depths {shown(depths)} and {what} {shown(others)} are two sequences, one of each for a stage")
+    for depth, other in zip(depths, others, strict=True):
+        yield require_int("depths", depth, at_least=1, at_most=MOST), other
 
 
 def dense_stages(layers: Sequence[Ref], depths: Sequence[int], *, transition: Ref) -> tuple[Stage, ...]:
@@ -92,10 +101,10 @@ def dense_stages(layers: Sequence[Ref], depths: Sequence[int], *, transition: Re
         transition: the block that stands before the layers of every stage but the first, and takes its stride.
 
     Raises:
-        ValueError: there are more layers than depths, or fewer.
+        SpecError: there are more layers than depths, or fewer; or a depth cannot be.
     """
     made = []
-    for number, (layer, depth) in enumerate(zip(layers, depths, strict=True)):
+    for number, (depth, layer) in enumerate(_with_depths(depths, layers, "layers")):
         before = (transition,) if number else ()
         after = (ref("norm_act"),) if number == len(depths) - 1 else ()
         made.append(Stage((*before, *(layer,) * depth, *after), stride=2 if number else 1))
@@ -126,9 +135,9 @@ def imagenet(
         **fields: further fields of the :class:`~convzoo.Model`.
 
     Raises:
-        KeyError: no stem has this letter.
-        ValueError: there are more depths than planes, or fewer.
+        SpecError: no stem has this letter; there are more depths than planes, or fewer; or one of them cannot be.
     """
+    letter = require_choice("letter", letter, STEMS)
     if letter in AVERAGE_DOWN:
         layer = layer.with_options(shortcut=ref("avg"))
     references = []
@@ -167,7 +176,7 @@ def cifar(
         **fields: further fields of the :class:`~convzoo.Model`.
 
     Raises:
-        ValueError: there are more depths than planes, or fewer.
+        SpecError: there are more depths than planes, or fewer; or one of them cannot be.
     """
     defaults: dict[str, Any] = {
         "stem": ref("cifar", width=width),
@@ -191,8 +200,8 @@ def cifar_depths(depth: int, convs_per_layer: int, count: int = 3) -> tuple[int,
     Raises:
         SpecError: ``depth`` is not ``count * convs_per_layer * n + 2``.
     """
-    unit = count * convs_per_layer
-    layers, rest = divmod(depth - 2, unit)
+    unit = require_int("count", count, at_least=1) * require_int("convs_per_layer", convs_per_layer, at_least=1)
+    layers, rest = divmod(require_int("depth", depth, at_least=1, at_most=LARGEST) - 2, unit)
     if rest or layers < 1:
         raise SpecError(f"depth {depth} is not {unit}n + 2")
     return (layers,) * count

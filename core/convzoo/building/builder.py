@@ -17,6 +17,7 @@ from convzoo.building.initialise import Deferred
 from convzoo.building.parts import find
 from convzoo.errors import OptionError
 from convzoo.network.model import ConvNet
+from convzoo.network.place import device_of, dtype_of
 from convzoo.plugins.registry import Registry
 from convzoo.spec.kinds import SHARED, Position
 from convzoo.spec.model import Model
@@ -28,7 +29,7 @@ def build(
     registry: Registry,
     *,
     device: torch.device | str | None = None,
-    dtype: torch.dtype | None = None,
+    dtype: torch.dtype | str | None = None,
 ) -> ConvNet:
     """The network that ``spec`` describes, in training mode, with every tensor started once.
 
@@ -37,13 +38,13 @@ def build(
     :func:`~convzoo.building.compose.compose` gives it.
 
     Raises:
-        OptionError: a part refuses an option.
+        OptionError: a part refuses an option, or there is no such device or dtype.
         UnknownNameError: a component does not exist.
     """
-    default = torch.get_default_device()
-    device = torch.device(device or default)
+    device, dtype = device_of(device), dtype_of(dtype)
     with _collector_paused():
-        with contextlib.nullcontext() if device == default else device, Deferred(device) as deferred:
+        same = device == torch.get_default_device()
+        with contextlib.nullcontext() if same else device, Deferred(device) as deferred:
             model = _assemble(spec, registry)
         if device.type != "meta":
             deferred.finish(model, Factory(registry, "init", spec.init, {}))
@@ -72,7 +73,7 @@ def _assemble(spec: Model, registry: Registry) -> ConvNet:
         return module
 
     stem = make("stem", spec.stem, spec.in_chans)
-    channels, reduction = stem.out_channels, stem.reduction
+    channels, reduction = int(stem.out_channels), int(stem.reduction)
     _check_output_stride(spec, reduction)
     rates = _drop_path_rates(spec, registry)
     stages, levels = [], []
@@ -92,7 +93,7 @@ def _assemble(spec: Model, registry: Registry) -> ConvNet:
             }
             strides = stride if place == 0 else 1
             layers.append(make("block", layer, channels, offered=offered, stride=strides, dilation=dilation))
-            channels = layers[-1].out_channels
+            channels = int(layers[-1].out_channels)
             index += 1
         stages.append(nn.Sequential(*layers))
         levels.append({"num_chs": channels, "reduction": reduction, "module": f"stages.{number}"})

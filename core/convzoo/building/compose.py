@@ -14,11 +14,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from convzoo.building import parts
-from convzoo.errors import OptionError, did_you_mean, listed
+from convzoo.building.bounds import settings
+from convzoo.errors import OptionError, cut, did_you_mean, listed, shown
 from convzoo.plugins.registry import Registry
 from convzoo.spec.kinds import NOT_SPREAD, SHARED
 from convzoo.spec.model import PARTS, SETTINGS, Model
-from convzoo.spec.refs import Options, PerStage, Ref, as_ref, at_stage, frozen
+from convzoo.spec.options import Options
+from convzoo.spec.refs import PerStage, Ref, as_ref, at_stage
 
 
 def compose(spec: Model, registry: Registry, *changes: Mapping[str, Any]) -> Model:
@@ -35,13 +37,15 @@ def compose(spec: Model, registry: Registry, *changes: Mapping[str, Any]) -> Mod
     number = len(spec.stages)
 
     @functools.cache
-    def complete(kind: str, ref: Ref, stage: int | None) -> Ref:
+    def complete(kind: str, ref: Ref, stage: int | None, text: str) -> Ref:
         return parts.completed(registry, kind, ref, None if stage is None else (stage, number))
 
-    whole = dataclasses.replace(spec, **spec.mapped(complete))
+    # The text tells True from 1, which are equal.
+    fields = spec.mapped(lambda kind, ref, stage: complete(kind, ref, stage, str(ref)))
+    whole = dataclasses.replace(spec, **settings(spec), **fields)
     changed = whole
     for options in changes:
-        changed = _changed(changed, options, registry)
+        changed = _changed(changed, Options(options), registry)
     return whole.derived(**{field: getattr(changed, field) for field in (*SETTINGS, "stages")})
 
 
@@ -60,7 +64,7 @@ def _walk(spec: Model) -> Iterator[tuple[str, Ref, int]]:
         yield from inside("block", layer, 0)
 
 
-def _changed(spec: Model, options: Mapping[str, Any], registry: Registry) -> Model:
+def _changed(spec: Model, options: Options, registry: Registry) -> Model:
     """``spec`` with options: its own settings, then slots from the outside in, then what the parts then have."""
     waiting = dict(options)
     for name in [name for name in SETTINGS if name in waiting]:
@@ -68,7 +72,7 @@ def _changed(spec: Model, options: Mapping[str, Any], registry: Registry) -> Mod
         if isinstance(value, PerStage) and name in SHARED:
             continue  # of the layers in each stage
         if isinstance(value, PerStage):
-            raise OptionError(f"{name}={value}: the model has one {name}, which cannot differ by stage")
+            raise OptionError(f"{name}={cut(value)}: the model has one {name}, which cannot differ by stage")
         del waiting[name]
         if name in PARTS:
             value = _merged(getattr(spec, name), as_ref(value, name), name, registry)
@@ -80,7 +84,7 @@ def _changed(spec: Model, options: Mapping[str, Any], registry: Registry) -> Mod
                 depths[name] = min(depth, depths.get(name, depth))
         # A slot that another one brings may be there only once that one is filled.
         name = min(waiting, key=lambda name: depths.get(name, math.inf))
-        spec = _spread(spec, name, frozen(waiting.pop(name)), registry)
+        spec = _spread(spec, name, waiting.pop(name), registry)
     return spec
 
 
@@ -123,16 +127,18 @@ def _spread(spec: Model, name: str, value: Any, registry: Registry) -> Model:
                 if option not in NOT_SPREAD:
                     known.setdefault(option, {})[str(part)] = None
         if by_stage and name in known:
-            raise OptionError(f"{name}={value}: only layers differ by stage, and {name!r} is of {listed(known[name])}")
+            raise OptionError(
+                f"{name}={cut(value)}: only layers differ by stage, and {name!r} is of {listed(known[name])}"
+            )
         details = "; ".join(f"{option} ({', '.join(names)})" for option, names in sorted(known.items()))
         raise OptionError(
-            f"No part of {spec.name} takes {name!r}.{did_you_mean(name, {*known, *SETTINGS})}"
+            f"No part of {spec.name} takes {shown(name)}.{did_you_mean(name, {*known, *SETTINGS})}"
             f" The model takes: {listed(SETTINGS)}. Its parts take: {details}."
         )
     if by_stage:
         deaf = [i for i, each in enumerate(value.values) if each is not None and i not in reached]
         if deaf:
-            raise OptionError(f"{name}={value}: no layer of stage {deaf[0] + 1} of {spec.name} takes {name!r}")
+            raise OptionError(f"{name}={cut(value)}: no layer of stage {deaf[0] + 1} of {spec.name} takes {name!r}")
     return changed
 
 

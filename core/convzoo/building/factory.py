@@ -13,8 +13,8 @@ from typing import Any
 from torch import nn
 
 from convzoo.building.parts import completed, find
-from convzoo.errors import OptionError
-from convzoo.layers import out_of_place
+from convzoo.errors import ConvzooError, OptionError, cut, said, shown
+from convzoo.layers import out_of_place, require_positive
 from convzoo.plugins.host import registry as the_registry
 from convzoo.plugins.registry import Registry
 from convzoo.plugins.telling import ended
@@ -59,17 +59,22 @@ class Factory:
                 raise OptionError(f"{part} has no {name!r} and is needed here with {name}={value!r}")
         taken.update(self._options)
         try:
+            for name, value in zip(part.kind.arguments, args, strict=False):
+                if name.endswith("channels"):
+                    require_positive(name, value)
             made = part.target(*args, **taken)
             made = list(made) if part.kind.shape is None else made
         except OptionError as error:
-            raise OptionError(f"{error}, in {part.component.kind} {self.ref}") from None
-        except TypeError:
-            try:
-                part.signature.bind(*args, **taken)
-            except TypeError as error:
-                raise OptionError(f"{part} of {part.owner}: {error}") from None
+            # The ends of a network are called with options of the model.
+            ends = self._sizes(args) if part.kind.shape in ("image", "classes") else ""
+            raise OptionError(f"{error}, in {part.component.kind} {cut(self.ref)}{ends}") from error.__cause__
+        except ConvzooError:
             raise
-        except (Exception, KeyboardInterrupt):
+        except Exception as error:
+            self._must_bind(args, taken)
+            what = f"{part.component.kind} {cut(self.ref)} of {part.owner} cannot be made{self._sizes(args)}"
+            raise OptionError(f"{what}: {said(error)}") from error
+        except KeyboardInterrupt:
             raise
         except BaseException as error:
             raise ended(f"{part} of {part.owner} cannot be made", error, part.owner.cure) from error
@@ -83,6 +88,18 @@ class Factory:
             # An activation in place would overwrite what shortcuts and later layers still read.
             out_of_place(made)
         return made
+
+    def _sizes(self, args: tuple[Any, ...]) -> str:
+        """What it is called with, in words."""
+        sizes = [f"{name}={shown(value)}" for name, value in zip(self.part.kind.arguments, args, strict=False)]
+        return f" with {', '.join(sizes)}" if sizes else ""
+
+    def _must_bind(self, args: tuple[Any, ...], keywords: Mapping[str, Any]) -> None:
+        """Raise OptionError unless the signature takes these arguments; asked only where a call has failed."""
+        try:
+            self.part.signature.bind(*args, **keywords)
+        except TypeError as error:
+            raise OptionError(f"{self.part} of {self.part.owner}: {error}") from None
 
     def __repr__(self) -> str:
         return f"<{self.part.component.kind} {self.ref}>"

@@ -16,6 +16,8 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from convzoo.network.place import empty, memory_of
+
 if TYPE_CHECKING:
     from convzoo.layers import Fills
 
@@ -34,12 +36,14 @@ _HARMLESS = {
 class Deferred(TorchFunctionMode):
     """Within this context weights have no storage, and their fills are kept for :meth:`finish`.
 
-    Whoever reads a weight before that gets it with storage on ``device``, filled as it would have been.
+    Whoever reads a weight before that gets it with storage on ``device``, filled as it would have been. OptionError is
+    raised for weights that no tensor can be, or that ``device`` has no memory for.
     """
 
     def __init__(self, device: torch.device) -> None:
         super().__init__()
         self._device = device
+        self._room = memory_of(device)
         self._fills: dict[int, tuple[torch.Tensor, Callable[[], Any]]] = {}
         self._own: set[int] = set()
         # What is asked of a tensor without storage is answered for the place where it is going to be.
@@ -50,7 +54,10 @@ class Deferred(TorchFunctionMode):
         if func is torch._C._set_grad_enabled:  # half of all calls
             return func(*args, **kwargs)
         if func is torch.empty and args[:1] != (0,):  # which torch's lazy layers begin with
-            return func(*args, **({"device": "meta"} | {k: v for k, v in kwargs.items() if v is not None}))
+            given = {"device": "meta"} | {k: v for k, v in kwargs.items() if v is not None}
+            weight = empty(*args, room=self._room, **given)
+            self._room -= weight.nbytes
+            return weight
         name = getattr(func, "__name__", "")
         if name == "__get__":  # an attribute, such as data
             name = func.__self__.__name__

@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from convzoo.building.annotations import described, fits, has_callable, readable
-from convzoo.errors import OptionError, PluginError, did_you_mean, listed
+from convzoo.errors import LARGEST, OptionError, PluginError, cut, did_you_mean, listed, scalar, shown
 from convzoo.plugins.registry import Owner, Registry
 from convzoo.plugins.telling import told
 from convzoo.spec.contributions import Component
@@ -72,28 +72,27 @@ class Part:
         """
         value = value if stage is None else at_stage(value, name, *stage)
         if name not in self.options:
-            raise OptionError(
-                f"{self} takes no option {name!r}.{did_you_mean(name, self.options)} It takes: {listed(self.options)}."
-            )
+            others = f"{did_you_mean(name, self.options)} It takes: {listed(self.options)}."
+            raise OptionError(f"{self} takes no option {shown(name)}.{others}")
         if isinstance(value, PerStage):
-            raise OptionError(f"{name}={value}: only layers, and the parts in their slots, differ by stage")
+            raise OptionError(f"{name}={cut(value)}: only layers, and the parts in their slots, differ by stage")
         hint = self.hints.get(name)
         if name in self.slots and isinstance(value, str) and not fits(value, hint):
             value = as_ref(value, name)
             value = value if stage is None else at_stage(value, name, *stage)
         if isinstance(value, Ref):
             if name not in self.slots and hint is not None:
-                raise OptionError(f"{name}={value}: {self} wants {described(hint)} there, not a component")
+                raise OptionError(f"{name}={cut(value)}: {self} wants {described(hint)} there, not a component")
         elif not fits(value, hint) or (name in self.slots and callable(value)):
-            raise OptionError(f"{name}={value!r}: {self} wants {described(hint)}")
+            raise OptionError(f"{name}={shown(value)}: {self} wants {described(hint)}")
         return value
 
     def require_sizes(self, module: nn.Module) -> None:
         """Raise OptionError, naming the plugin, unless ``module`` has the sizes of its kind as positive ints."""
         for name in self.kind.sizes:
             value = getattr(module, name, None)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise OptionError(f"{self} of {self.owner} must have {name}, a positive int; got {value!r}")
+            if type(number := scalar(value)) is not int or not 1 <= number <= LARGEST:
+                raise OptionError(f"{self} of {self.owner} must have {name}, a positive int; got {shown(value)}")
 
 
 @functools.cache

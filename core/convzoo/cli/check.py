@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING
 
 from convzoo.cli.tables import table
-from convzoo.errors import OptionError
+from convzoo.errors import OptionError, cut
 
 if TYPE_CHECKING:
     from convzoo.testing import Check
@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
 
     found = [check for check in checks(options.plugin) if all(word in str(check) for word in options.words)]
     if not found:
-        raise OptionError(f"no check of {options.plugin!r} has {' and '.join(options.words)} in its name")
+        raise OptionError(f"no check of {options.plugin!r} has {cut(' and '.join(options.words))} in its name")
     results = [{"check": str(check), **_examined(check)} for check in found]
     failures = [result for result in results if result["result"] == "FAILED"]
     if options.json:

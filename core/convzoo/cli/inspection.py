@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from convzoo.api import build
+from convzoo.errors import OptionError, said
 from convzoo.network.counting import count
 from convzoo.spec.model import Model
 
@@ -23,7 +24,11 @@ class StageCost:
 
 
 def inspect_stages(spec: Model) -> list[StageCost]:
-    """The stem, each stage and the head of a model, at its own image size."""
+    """The stem, each stage and the head of a model, at its own image size.
+
+    Raises:
+        OptionError: one of them cannot compute what the one before gives.
+    """
     model = build(spec, device="meta").eval()
     shape: tuple[int, ...] = (spec.in_chans, spec.input_size, spec.input_size)
     named: list[tuple[str, nn.Module]] = [("stem", model.stem)]
@@ -31,7 +36,11 @@ def inspect_stages(spec: Model) -> list[StageCost]:
     named.append(("head", model.head))
     costs = []
     for name, module in named:
-        output = tuple(module(torch.empty(1, *shape, device="meta")).shape[1:])
-        costs.append(StageCost(name, output, *count(module, shape)))
+        try:
+            output = tuple(module(torch.empty(1, *shape, device="meta")).shape[1:])
+            costs.append(StageCost(name, output, *count(module, shape)))
+        except Exception as error:
+            size = " x ".join(map(str, shape))
+            raise OptionError(f"the {name} of {spec.name} fails on {size}: {said(error)}") from error
         shape = output
     return costs

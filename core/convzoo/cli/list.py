@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import fnmatch
 import json
 from collections.abc import Sequence
 
 from convzoo.api import ModelInfo, list_models, model_info
 from convzoo.cli.tables import billions, millions, table
-from convzoo.errors import OptionError, did_you_mean, listed
+from convzoo.errors import OptionError, cut, did_you_mean, listed, shown
+from convzoo.globs import matcher
 from convzoo.plugins.host import registry
 from convzoo.spec.kinds import KINDS
 
@@ -34,9 +34,9 @@ def run(options: argparse.Namespace) -> int:
     entries = registry()
     for what in ("plugin", "family"):
         choices = {entry.owner.name if what == "plugin" else entry.spec.family for entry in entries.models().values()}
-        if (asked := getattr(options, what)) and asked not in choices:
+        if (asked := getattr(options, what)) is not None and asked not in choices:
             known = f"{did_you_mean(asked, choices)} Known are {listed(choices)}."
-            raise OptionError(f"There are no models of {what} {asked!r}.{known}")
+            raise OptionError(f"There are no models of {what} {shown(asked)}.{known}")
     infos = [
         info
         for info in map(model_info, matching(options.words or ["*"]))
@@ -70,26 +70,23 @@ def matching(globs: Sequence[str]) -> list[str]:
 
 
 def _list_parts(options: argparse.Namespace) -> int:
-    if options.family:
+    if options.family is not None:
         raise OptionError("parts are of no family; leave --family out")
     found = registry().components()
-    if options.plugin and options.plugin not in (names := {owner.name for _, owner in found}):
+    if options.plugin is not None and options.plugin not in (names := {owner.name for _, owner in found}):
         raise OptionError(
-            f"There are no parts of plugin {options.plugin!r}.{did_you_mean(options.plugin, names)}"
+            f"There are no parts of plugin {shown(options.plugin)}.{did_you_mean(options.plugin, names)}"
             f" Known are {listed(names)}."
         )
+    matches = matcher("GLOB", options.words or ["*"])
     chosen = [
         {"kind": component.kind, "name": component.name, "plugin": owner.name, "summary": component.summary}
         for component, owner in found
         if options.plugin in (None, owner.name)
-        and any(
-            fnmatch.fnmatchcase(text, glob)
-            for glob in options.words or ["*"]
-            for text in (f"{component.kind}/{component.name}", component.kind, component.name)
-        )
+        and any(map(matches, (f"{component.kind}/{component.name}", component.kind, component.name)))
     ]
     if not chosen:
-        raise OptionError(f"no part fits {' or '.join(options.words)}; `convzoo list --parts` has all of them")
+        raise OptionError(f"no part fits {cut(' or '.join(options.words))}; `convzoo list --parts` has all of them")
     if options.json:
         print(json.dumps(chosen, indent=2))
     else:

@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING
 
 from convzoo.cli.list import matching
 from convzoo.cli.tables import table
-from convzoo.errors import ConvzooError, OptionError
+from convzoo.errors import ConvzooError, OptionError, said, shown
 from convzoo.plugins.host import registry
 
 if TYPE_CHECKING:
     from convzoo.testing.parity import Comparison
+
+
+LARGEST_IMAGE = 8192
+"""Pixels of the side of an image."""
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -43,11 +47,13 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Compare, print a table or JSON, and say whether all is equal."""
+    from convzoo.network.place import device_of
     from convzoo.testing.parity import compare
 
     names = _chosen(options.words, options.against)
-    if options.image_size is not None and options.image_size < 1:
-        raise OptionError(f"--image-size must be at least 1, got {options.image_size}")
+    if (size := options.image_size) is not None and not 1 <= size <= LARGEST_IMAGE:
+        raise OptionError(f"--image-size must be at least 1, and no more than {LARGEST_IMAGE}, got {shown(size)}")
+    device_of(options.device)
     results: list[Comparison] = []
     failures: dict[str, str] = {}
     for name in _progress(names):
@@ -63,10 +69,11 @@ def run(options: argparse.Namespace) -> int:
                     channels_last=options.channels_last,
                 )
             )
-        except ConvzooError as error:
+        except (ConvzooError, RuntimeError) as error:  # torch's own, such as that the images are too small
+            said_of = error if isinstance(error, ConvzooError) else ConvzooError(f"{name}: {said(error)}")
             if len(names) == 1:
-                raise
-            failures[name] = str(error)
+                raise said_of from error
+            failures[name] = str(said_of)
     if options.json:
         records = [result.to_dict() for result in results]
         records += [{"name": name, "verdict": "FAILED", "error": error} for name, error in failures.items()]

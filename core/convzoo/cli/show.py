@@ -7,7 +7,7 @@ import json
 
 from convzoo.api import model_info
 from convzoo.cli.tables import table
-from convzoo.errors import OptionError
+from convzoo.errors import OptionError, shown
 from convzoo.plugins.host import registry
 from convzoo.spec.model import Model
 from convzoo.spec.refs import parse_value
@@ -34,7 +34,10 @@ def run(options: argparse.Namespace) -> int:
     """``convzoo show``."""
     info = model_info(options.name)
     spec = info.spec
-    changes = dict(_assignment(text) for text in options.words)
+    assignments = [_assignment(text) for text in options.words]
+    changes = dict(assignments)
+    if twice := [name for name, _ in assignments if sum(name == other for other, _ in assignments) > 1]:
+        raise OptionError(f"{shown(twice[0])} is given twice")
     if changes or info.overrides:
         from convzoo.building.compose import compose  # imports torch, to read what the parts take
 
@@ -42,6 +45,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(spec.to_dict(), indent=2))
         return 0
+    parts = _built(spec) if options.build else _outline(spec)  # before anything is printed, since it may be refused
     title = info.name if info.name == spec.name else f"{info.name}, of {spec.name}"
     print(f"{title}: {spec.family}, {info.plugin}")
     facts = {"paper": spec.paper, "input": f"{spec.in_chans} x {spec.input_size} x {spec.input_size} ({spec.dataset})"}
@@ -58,14 +62,16 @@ def run(options: argparse.Namespace) -> int:
         if value:
             print(f"  {key:<12} {value}")
     print()
-    print(_built(spec) if options.build else _outline(spec))
+    print(parts)
     return 0
 
 
 def _assignment(text: str) -> tuple[str, object]:
     name, equals, value = text.partition("=")
     if not equals or not name:
-        raise OptionError(f"{text!r}: options read NAME=VALUE, such as attention=se or 'attention=se(reduction=8)'")
+        raise OptionError(
+            f"{shown(text)}: options read NAME=VALUE, such as attention=se or 'attention=se(reduction=8)'"
+        )
     return name, parse_value(value)
 
 

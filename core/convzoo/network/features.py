@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from convzoo.errors import OptionError
+from convzoo.errors import OptionError, require_choice, scalar, shown
 
 
 class FeatureInfo(list[dict[str, Any]]):
@@ -24,9 +24,13 @@ class FeatureInfo(list[dict[str, Any]]):
 
     def get(self, key: str, idx: int | Sequence[int] | None = None) -> Any:
         """``key`` of the levels put out, of the level ``idx``, or of each level in ``idx``."""
-        if isinstance(idx, int):
-            return self[idx][key]
-        return [self[i][key] for i in (self.out_indices if idx is None else idx)]
+        require_choice("key", key, self[0])
+        if type(single := scalar(idx)) is int:
+            return self[self._levels((single,))[0]][key]
+        return [self[i][key] for i in self._levels(idx)]
+
+    def _levels(self, idx: int | Sequence[int] | None) -> tuple[int, ...]:
+        return self.out_indices if idx is None else take_indices(len(self), idx, "idx")
 
     def channels(self, idx: int | Sequence[int] | None = None) -> Any:
         """Channels; ``idx`` as in :meth:`get`."""
@@ -42,7 +46,7 @@ class FeatureInfo(list[dict[str, Any]]):
 
     def get_dicts(self, keys: Sequence[str] | None = None, idx: Sequence[int] | None = None) -> list[dict[str, Any]]:
         """The levels put out, or those in ``idx``, with all their keys or only ``keys``."""
-        chosen = [self[i] for i in (self.out_indices if idx is None else idx)]
+        chosen = [self[i] for i in self._levels(idx)]
         return [{key: level[key] for key in (level if keys is None else keys)} for level in chosen]
 
 
@@ -54,13 +58,17 @@ def take_indices(count: int, indices: int | Sequence[int] | None, name: str = "i
     """
     if indices is None:
         return tuple(range(count))
-    if isinstance(indices, int) and not isinstance(indices, bool):
-        if not 0 < indices <= count:
+    if type(last := scalar(indices)) is int:
+        if not 0 < last <= count:
             raise OptionError(
-                f"{name}={indices}: there are {count} feature levels, so the last 1 to {count} can be asked for"
+                f"{name}={shown(last)}: there are {count} feature levels, so the last 1 to {count} can be asked for"
             )
-        return tuple(range(count - indices, count))
-    taken = tuple(indices) if isinstance(indices, Sequence) else ()
+        return tuple(range(count - last, count))
+    # No more than each level, by either of its numbers.
+    few = isinstance(indices, Sequence) and bool(indices[: 2 * count]) and not indices[2 * count :]
+    taken = tuple(map(scalar, indices)) if few else ()  # type: ignore[arg-type]
     if not taken or not all(type(i) is int and -count <= i < count for i in taken):
-        raise OptionError(f"{name}={indices!r}: the {count} feature levels are 0 to {count - 1}, or -{count} to -1")
+        raise OptionError(
+            f"{name}={shown(indices)}: the {count} feature levels are 0 to {count - 1}, or -{count} to -1"
+        )
     return tuple(i % count for i in taken)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
-from convzoo.errors import LifecycleError, OptionError
+from convzoo.errors import LifecycleError
+from convzoo.network.arguments import network, share
 
 if TYPE_CHECKING:
     import torch
@@ -49,11 +50,10 @@ def set_progress(model: nn.Module, progress: float) -> None:
         progress: share of training done, 0 to 1; it never goes back.
 
     Raises:
-        OptionError: ``progress`` is not in [0, 1].
+        OptionError: ``progress`` is not in [0, 1], or ``model`` is no module.
     """
-    if not 0 <= progress <= 1:
-        raise OptionError(f"progress is the share of training done, from 0 to 1; got {progress!r}")
-    for module in model.modules():
+    progress = share("progress", progress)
+    for module in network(model).modules():
         if isinstance(module, Scheduled):
             module.set_progress(progress)
 
@@ -62,7 +62,7 @@ def penalty(model: nn.Module) -> torch.Tensor:
     """The sum of the penalties of all layers of ``model``: a scalar with a gradient, 0 if no layer has one."""
     import torch
 
-    terms = [module.penalty() for module in model.modules() if isinstance(module, Regularized)]
+    terms = [module.penalty() for module in network(model).modules() if isinstance(module, Regularized)]
     if terms:
         return torch.stack(terms).sum()
     like = next(model.parameters(), torch.zeros(()))
@@ -77,7 +77,7 @@ def deploy(model: M) -> M:
     Raises:
         LifecycleError: a layer is not ready; the message names it and says what it waits for.
     """
-    deployed = copy.deepcopy(model).eval()
+    deployed = copy.deepcopy(network(model)).eval()
 
     def replace(module: nn.Module, path: str) -> nn.Module:
         if isinstance(module, Deployable):

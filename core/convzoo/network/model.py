@@ -10,9 +10,10 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from convzoo.errors import OptionError, require_int
+from convzoo.errors import LARGEST, require_choice, require_flag, require_int
 from convzoo.network.checkpointing import contexts
 from convzoo.network.features import FeatureInfo, take_indices
+from convzoo.network.place import require_memory
 from convzoo.spec.model import DATASETS, Model
 
 
@@ -101,8 +102,9 @@ class ConvNet(nn.Module):
         Raises:
             OptionError: a level does not exist, or another format is asked for.
         """
-        if output_fmt != "NCHW":
-            raise OptionError(f"output_fmt={output_fmt!r}: feature maps are NCHW")
+        require_choice("output_fmt", output_fmt, ("NCHW",))
+        for name, flag in (("norm", norm), ("stop_early", stop_early), ("intermediates_only", intermediates_only)):
+            require_flag(name, flag)
         wanted = take_indices(len(self.feature_info), indices)
         levels: dict[int, torch.Tensor] = {}
         if tapped := getattr(self.stem, "forward_intermediates", None):
@@ -119,7 +121,7 @@ class ConvNet(nn.Module):
     def get_classifier(self, name_only: bool = False) -> nn.Module | str:
         """The layer that gives the classes, or with ``name_only`` its name."""
         name = str(self.head.classifier_name)
-        return f"head.{name}" if name_only else self.head.get_submodule(name)
+        return f"head.{name}" if require_flag("name_only", name_only) else self.head.get_submodule(name)
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
         """Put in a new classifier, started as torch starts a linear layer, where the other parameters are.
@@ -131,7 +133,8 @@ class ConvNet(nn.Module):
         Raises:
             OptionError: either has an impossible value; nothing is changed then.
         """
-        require_int("num_classes", num_classes, at_least=0)
+        num_classes = require_int("num_classes", num_classes, at_least=0, at_most=LARGEST)
+        require_memory(f"num_classes={num_classes}", num_classes * self.head_hidden_size, torch.get_default_device())
         like = next(self.parameters())
         self.head.reset(num_classes, global_pool)  # type: ignore[operator]
         self.head.to(like.device, like.dtype)
@@ -144,7 +147,7 @@ class ConvNet(nn.Module):
 
         Norms count a batch once, not again when it is computed for the second time.
         """
-        self.grad_checkpointing = enable
+        self.grad_checkpointing = require_flag("enable", enable)
 
     def prune(self, last_level: int) -> None:
         """Take out the stages after the feature level ``last_level``, and the head."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 
-from convzoo.errors import PluginError, PluginWarning, did_you_mean, listed
+from convzoo.errors import PluginError, PluginWarning, did_you_mean, listed, shown
 from convzoo.plugins.catalogue import core, normalized
+from convzoo.plugins.owner import Owner
 from convzoo.plugins.telling import told
 
 ALLOW, DENY, STRICT = "CONVZOO_PLUGINS", "CONVZOO_DISABLE", "CONVZOO_STRICT"
@@ -30,18 +31,18 @@ def _names(variable: str) -> dict[str, str]:
     return {normalized(name): name for name in names if name}
 
 
-def mistakes(known: Iterable[str]) -> Iterator[str]:
-    """What the variables say in vain: a value that they do not have, or a name that is none of the ``known`` ones."""
+def mistakes(plugins: Sequence[Owner]) -> Iterator[str]:
+    """What the variables say in vain: a value that they do not have, or a name that none of ``plugins`` has."""
     value = os.environ.get(STRICT, "")
     if value not in ("", "0", "1"):
         cure = f"set {STRICT}=1 to make a broken plugin raise, or unset it"
-        yield f"{STRICT}={value!r} is neither 0 nor 1, and counts as 0; {cure}"
-    installed = {normalized(name): name for name in known}
+        yield f"{STRICT}={shown(value)} is neither 0 nor 1, and counts as 0; {cure}"
+    known = {normalized(name) for plugin in plugins for name in (plugin.name, plugin.distribution)}
     for variable in (ALLOW, DENY):
         for key, name in _names(variable).items():
-            if key not in installed:
-                there_is = f"{did_you_mean(key, installed)} Installed are: {listed(installed.values())}"
-                yield f"{variable} names {name!r}, which no plugin is called.{there_is}. Correct it, or take it out"
+            if key not in known:
+                there_is = f"{did_you_mean(key, known)} Installed are: {listed({plugin.name for plugin in plugins})}."
+                yield f"{variable} names {shown(name)}, which no plugin is called.{there_is} Correct it, or take it out"
 
 
 def core_version() -> str:

@@ -112,8 +112,7 @@ class Plugins:
         self._entry_points = Counter(each.owner.name for each in found)
         for each in found:
             self._try(each)
-        known = {name: None for each in (core, *(e.owner for e in found)) for name in (each.name, each.distribution)}
-        self.mistakes = list(mistakes(known))
+        self.mistakes = list(mistakes([core, *(each.owner for each in found)]))
         for mistake in self.mistakes:
             complain(mistake)
 

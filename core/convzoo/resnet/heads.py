@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from convzoo.errors import OptionError, require_rate
+from convzoo.errors import OptionError, require_choice, require_int, require_rate
 
 Pool = Literal["avg", "max", "avgmax", "catavgmax", ""]
 """Global poolings: mean, maximum, the mean of both, both side by side, and none."""
@@ -48,7 +48,10 @@ class Classifier(nn.Module):
     @property
     def in_features(self) -> int:
         """Features that the linear layer is given."""
-        return self.in_channels * (2 if self.global_pool == "catavgmax" else 1)
+        return self._width(self.global_pool)
+
+    def _width(self, global_pool: str) -> int:
+        return self.in_channels * (2 if global_pool == "catavgmax" else 1)
 
     def reset(self, num_classes: int, global_pool: str | None = None) -> None:
         """A new linear layer of ``num_classes``, 0 for none, and another ``global_pool`` unless that is None.
@@ -60,14 +63,14 @@ class Classifier(nn.Module):
         self.fc.train(self.training)
 
     def _set(self, num_classes: int, global_pool: str) -> None:
-        if global_pool not in typing.get_args(Pool):
-            raise OptionError(f"global_pool={global_pool!r}: known are {', '.join(map(repr, typing.get_args(Pool)))}")
+        global_pool = require_choice("global_pool", global_pool, typing.get_args(Pool))
+        num_classes = require_int("num_classes", num_classes, at_least=0)
         if not global_pool and num_classes:
             raise OptionError(
                 f"global_pool='' leaves nothing for a classifier of {num_classes} classes; set num_classes=0"
             )
-        self.global_pool = global_pool
-        self.fc = nn.Linear(self.in_features, num_classes) if num_classes else nn.Identity()
+        fc = nn.Linear(self._width(global_pool), num_classes) if num_classes else nn.Identity()
+        self.global_pool, self.fc = global_pool, fc
 
     def forward(self, x: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
         x = self._pool(x)

@@ -46,7 +46,7 @@ COMPONENTS = (
     Component("act", "relu6", "torch.nn:ReLU6", "ReLU cut at 6"),
     Component("act", "leaky_relu", "torch.nn:LeakyReLU", "leaky ReLU"),
     Component("act", "elu", "torch.nn:ELU", "ELU"),
-    Component("act", "gelu", "torch.nn:GELU", "GELU"),
+    Component("act", "gelu", "convzoo.resnet.norms:gelu", "GELU"),
     Component("act", "silu", "torch.nn:SiLU", "SiLU, or swish"),
     Component("act", "mish", "torch.nn:Mish", "Mish"),
     Component("act", "hardswish", "torch.nn:Hardswish", "hard swish"),

@@ -178,10 +178,10 @@ class Model:
             SpecError: a field is unknown or missing, or a value is impossible.
         """
         if not isinstance(data, Mapping):
-            raise SpecError(f"not a model's dict: {data!r}")
+            raise SpecError(f"not a model's dict: {shown(data)}")
         fields = {field.name for field in dataclasses.fields(cls)}
-        if unknown := set(data) - fields:
-            raise SpecError(f"a model has no field {sorted(map(str, unknown))}; the fields are {sorted(fields)}")
+        if unknown := [key for key in data if key not in fields]:
+            raise SpecError(f"a model has no field {shown(unknown)}; the fields are {sorted(fields)}")
         values = {key: unplain(value) for key, value in data.items()}
         try:
             values["stages"] = tuple(Stage(**stage) for stage in values["stages"])

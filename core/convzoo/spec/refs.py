@@ -4,86 +4,40 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Iterator, Mapping
+import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
-from convzoo.errors import OptionError, SpecError
+from convzoo.errors import OptionError, SpecError, cut, scalar, shown
+from convzoo.spec.options import MARKS, NO_OPTIONS, Nested, Options, as_options, extent_of, frozen
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+LONGEST_NAME = 100
+NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_.-]{{0,{LONGEST_NAME - 1}}}")
 """What models, components and plugins may be called."""
-NAME_RULE = "a name has letters, digits, '_', '-' and '.', and starts with a letter or digit"
-MARKS = ("ref", "per_stage")
-"""Words that mark a Ref and a PerStage in text and in JSON, and can therefore be no option's name."""
-
-
-class Options(Mapping[str, Any]):
-    """An immutable mapping of option names to values; lists become tuples, and dicts become Options."""
-
-    __slots__ = ("_items",)
-    _items: dict[str, Any]
-
-    def __init__(self, items: Mapping[str, Any] | Iterable[tuple[str, Any]] = ()) -> None:
-        object.__setattr__(self, "_items", {str(key): frozen(value) for key, value in dict(items).items()})
-        for mark in MARKS:
-            if mark in self._items:
-                raise SpecError(f"{mark!r} cannot be an option's name, since it marks a {mark}() in JSON")
-
-    def __getitem__(self, key: str) -> Any:
-        return self._items[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._items)
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        raise AttributeError("options are immutable")
-
-    def __hash__(self) -> int:
-        try:
-            return hash(frozenset(self._items.items()))
-        except TypeError as error:
-            raise SpecError(f"options {self} hold something mutable ({error}); use numbers, names and tuples") from None
-
-    def __repr__(self) -> str:
-        return repr(self._items)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Options, (dict(self._items),)
-
-
-def frozen(value: Any) -> Any:
-    """``value`` with lists as tuples and dicts as :class:`Options`, all the way down."""
-    if isinstance(value, (list, tuple)):
-        return tuple(frozen(item) for item in value)
-    return Options(value) if isinstance(value, dict) else value
-
-
-def as_options(value: Any) -> Options:
-    """``value`` as :class:`Options`; SpecError if it is no mapping."""
-    if not isinstance(value, Mapping):
-        raise SpecError(f"options are a mapping of names to values, got {value!r}")
-    return value if isinstance(value, Options) else Options(value)
-
-
-NO_OPTIONS = Options()
+NAME_RULE = (
+    f"a name has letters, digits, '_', '-' and '.', starts with a letter or digit, and is {LONGEST_NAME} at most"
+)
+LONGEST = 10_000
+"""Characters of a text that is read as a value."""
 
 
 @dataclass(frozen=True)
-class Ref:
+class Ref(Nested):
     """A component's name with options. Its kind is the place that it is used in."""
 
     name: str
     options: Options = NO_OPTIONS
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
-            raise SpecError(f"a component is referred to by its name, got {self.name!r}; {NAME_RULE}")
+        object.__setattr__(self, "name", scalar(self.name))
+        if type(self.name) is not str or not NAME.fullmatch(self.name):
+            raise SpecError(f"a component is referred to by its name, got {shown(self.name)}; {NAME_RULE}")
         object.__setattr__(self, "options", as_options(self.options))
 
-    def with_options(self, **options: Any) -> Ref:
+    def extent(self) -> tuple[int, int]:
+        return self.options.extent()
+
+    def with_options(self, /, **options: Any) -> Ref:
         """The same component with ``options`` added to, or in place of, its own."""
         return Ref(self.name, Options({**self.options, **options}))
 
@@ -99,7 +53,7 @@ class Ref:
         Raises:
             SpecError: ``text`` is not of that form.
         """
-        if NAME.fullmatch(text.strip()):
+        if isinstance(text, str) and NAME.fullmatch(text.strip()):
             return cls(text.strip())
         value = _read(text)
         if not isinstance(value, Ref):
@@ -108,20 +62,30 @@ class Ref:
 
 
 def ref(name: str, /, **options: Any) -> Ref:
-    """A :class:`Ref`: ``ref("se", reduction=8)``; SpecError if ``name`` cannot be one."""
+    """A :class:`Ref`: ``ref("se", reduction=8)``.
+
+    Raises:
+        SpecError: ``name`` cannot be one.
+        OptionError: an option is no number, name, Ref, or sequence or mapping of such; or out of all bounds.
+    """
     return Ref(name, Options(options))
 
 
 @dataclass(frozen=True)
-class PerStage:
+class PerStage(Nested):
     """An option's value for each stage of a network: ``values``, the first stage's first."""
 
     values: tuple[Any, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "values", frozen(self.values))
+        if not issubclass(type(self.values), (list, tuple)):
+            raise SpecError(f"per_stage() has a sequence of values, one for each stage, got {shown(self.values)}")
+        object.__setattr__(self, "values", frozen(self.values, "per_stage"))
         if any(isinstance(value, PerStage) for value in self.values):
             raise SpecError("per_stage() cannot stand inside of per_stage()")
+
+    def extent(self) -> tuple[int, int]:
+        return extent_of(self.values)
 
     def __str__(self) -> str:
         return _text(self)
@@ -134,7 +98,7 @@ def per_stage(*values: Any) -> PerStage:
         *values: one for each stage, the first stage's first; in a slot, None leaves it empty.
 
     Raises:
-        SpecError: a value is itself a :class:`PerStage`.
+        SpecError: a value is itself a :class:`PerStage`, or cannot be in a spec.
     """
     return PerStage(values)
 
@@ -147,7 +111,9 @@ def at_stage(value: Any, name: str, stage: int, stages: int) -> Any:
     """
     if isinstance(value, PerStage):
         if len(value.values) != stages:
-            raise OptionError(f"{name}={value}: there are {stages} stages, and {len(value.values)} values for them")
+            raise OptionError(
+                f"{name}={cut(value)}: there are {stages} stages, and {len(value.values)} values for them"
+            )
         value = value.values[stage]
     if not isinstance(value, Ref):
         return value
@@ -165,13 +131,15 @@ def as_ref(value: str | Ref, option: str = "") -> Ref:
     try:
         if isinstance(value, str):
             return Ref.parse(value)
-        raise SpecError(f"expected a component's name or a ref(), got {value!r}")
+        raise SpecError(f"expected a component's name or a ref(), got {shown(value)}")
     except SpecError as error:
-        raise OptionError(f"{option}={value!r}: {error}" if option else str(error)) from None
+        raise OptionError(f"{option}={shown(value)}: {error}" if option else str(error)) from None
 
 
 def parse_value(text: str) -> Any:
     """A Python literal, a Ref or a PerStage in the form that ``str`` gives it, or, failing all, the text itself."""
+    if not isinstance(text, str):
+        raise SpecError(f"a value is read from text, got {shown(text)}")
     try:
         return _read(text)
     except SpecError:
@@ -179,15 +147,18 @@ def parse_value(text: str) -> Any:
 
 
 def _text(value: Any) -> str:
+    """``value`` in ASCII, as :func:`_read` reads it."""
     if isinstance(value, Ref):
         named = value.name.isidentifier() and value.name not in MARKS
         arguments = [f"{key}={_text(each)}" for key, each in value.options.items()]
         return f"{value.name if named else 'ref'}({', '.join(arguments if named else [repr(value.name), *arguments])})"
     if isinstance(value, PerStage):
         return f"per_stage({', '.join(map(_text, value.values))})"
+    if isinstance(value, Options):
+        return f"{{{', '.join(f'{key!a}: {_text(each)}' for key, each in value.items())}}}"
     if isinstance(value, tuple):
         return f"({''.join(_text(item) + ', ' for item in value).rstrip() if value else ''})"
-    return repr(value)
+    return ascii(value)
 
 
 def _read(text: str) -> Any:
@@ -203,6 +174,8 @@ def _read(text: str) -> Any:
                 return Ref(name, options(keywords))
             case ast.Tuple(items) | ast.List(items):
                 return tuple(map(value, items))
+            case ast.Dict(keys, values) if None not in keys:
+                return dict(zip(map(ast.literal_eval, keys), map(value, values), strict=True))  # type: ignore[arg-type]
             case ast.Name(word):
                 return word
         return ast.literal_eval(node)
@@ -214,12 +187,17 @@ def _read(text: str) -> Any:
         return Options({str(keyword.arg): value(keyword.value) for keyword in keywords})
 
     try:
+        # Python takes some letters for others in names, so that a name would become another.
+        if not isinstance(text, str) or len(text) > LONGEST or unicodedata.normalize("NFKC", text) != text:
+            raise ValueError
         return value(ast.parse(text.strip(), mode="eval").body)
+    except SpecError as error:
+        raise SpecError(f"cannot read {shown(text)}: {error}") from error
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
         raise SpecError(_unreadable(text)) from error
 
 
 def _unreadable(text: str) -> str:
-    shown = text if len(text) < 80 else f"{text[:76]}..."
-    hint = "; a name with '-' or '.' reads ref('name', option=value)" if re.match(r"\s*[\w.-]+\(", text) else ""
-    return f"cannot read {shown!r}: expected name or name(option=value, ...){hint}"
+    dashed = isinstance(text, str) and re.match(r"\s*[\w.-]+\(", text[:LONGEST])
+    hint = "; a name with '-' or '.' reads ref('name', option=value)" if dashed else ""
+    return f"cannot read {shown(text)}: expected name or name(option=value, ...){hint}"

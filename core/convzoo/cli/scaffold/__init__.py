@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from string import Template
 
-from convzoo.errors import OptionError, listed
+from convzoo.errors import OptionError, cut, listed, shown
 from convzoo.plugins.catalogue import catalogue, first_party, normalized
 from convzoo.plugins.environment import core_version
 
@@ -118,8 +118,8 @@ def create(name: str, kind: str, into: Path) -> Path:
     """
     files = render(name, kind)
     target = into / name
-    if not into.is_dir():
-        raise OptionError(f"{into} is no folder; make it first, or name another")
+    if not _is_folder(into):
+        raise OptionError(f"{cut(into)} is no folder; make it first, or name another")
     if os.path.lexists(target) and (target.is_symlink() or not target.is_dir() or any(target.iterdir())):
         raise OptionError(f"{target} is there already, and is no empty folder; remove it, or choose another place")
     with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=into) as staging:
@@ -129,6 +129,13 @@ def create(name: str, kind: str, into: Path) -> Path:
             file.write_text(text, encoding="utf-8", newline="\n")
         os.replace(Path(staging, name), target)
     return target
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # such as a name that is too long for the system
+        return False
 
 
 def render(name: str, kind: str) -> dict[str, str]:
@@ -158,7 +165,7 @@ def _names(name: str) -> dict[str, str]:
         OptionError: it cannot be.
     """
     if len(name) > LONGEST or not NAME.fullmatch(name):
-        raise OptionError(f"{name!r} cannot be a plugin's name: {RULE}")
+        raise OptionError(f"{shown(name)} cannot be a plugin's name: {RULE}")
     distribution = f"convzoo-{normalized(name)}"
     module = name.replace("-", "_")
     class_name = "".join(word.capitalize() for word in module.split("_"))

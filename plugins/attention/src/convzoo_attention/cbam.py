@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from convzoo import OptionError
-from convzoo.layers import Fills, Maker, conv2d, last_norm, require_odd, require_positive
+from convzoo.layers import Fills, Maker, conv2d, last_norm, require_odd, require_positive, require_share
 
 Pool = Literal["avg", "max", "lp", "lse"]
 
@@ -33,7 +33,7 @@ class CBAM(nn.Sequential):
         norm, act: callables that make them.
 
     Raises:
-        OptionError: an impossible size.
+        OptionError: an impossible size or momentum.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class CBAM(nn.Sequential):
         super().__init__()
         require_positive("reduction", reduction)
         require_odd("spatial_kernel", spatial_kernel)
+        require_share("spatial_momentum", spatial_momentum)
         if not pools:
             raise OptionError("pools must name at least one of avg, max, lp, lse")
         self.channel = ChannelGate(channels, max(channels // reduction, 1), mlp_bias, pools, act)

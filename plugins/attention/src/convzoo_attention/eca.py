@@ -7,7 +7,7 @@ import math
 import torch
 from torch import nn
 
-from convzoo.layers import require_odd
+from convzoo.layers import require_odd, require_reach
 
 
 class EfficientChannelAttention(nn.Module):
@@ -19,7 +19,7 @@ class EfficientChannelAttention(nn.Module):
             ``(log2(channels) + 1) / 2``, at least 3.
 
     Raises:
-        OptionError: ``kernel_size`` is not a positive odd number.
+        OptionError: ``kernel_size`` is not a positive odd number, or out of all bounds.
     """
 
     def __init__(self, channels: int, *, kernel_size: int | None = None) -> None:
@@ -28,6 +28,7 @@ class EfficientChannelAttention(nn.Module):
             nearest = int((math.log2(channels) + 1) / 2)
             kernel_size = max(nearest if nearest % 2 else nearest + 1, 3)
         require_odd("kernel_size", kernel_size)
+        require_reach(kernel_size)
         self.conv = nn.Conv1d(1, 1, kernel_size, padding=kernel_size // 2, bias=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from convzoo.layers import ConvNormAct, Maker, require_groups, require_odd, require_positive
+from convzoo.layers import ConvNormAct, Maker, require_groups, require_odd, require_positive, require_reach
 
 
 class DepthwiseSeparable(nn.Sequential):
@@ -90,6 +90,7 @@ class SpatiallySeparable(nn.Sequential):
         for name, value in sizes.items():
             require_positive(name, value)
         require_odd("kernel_size", kernel_size)
+        require_reach(kernel_size, dilation)
         require_groups(groups, in_channels, out_channels)
         self.out_channels = out_channels
         pad = kernel_size // 2 * dilation

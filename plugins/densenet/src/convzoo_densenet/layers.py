@@ -107,7 +107,8 @@ class Transition(nn.Sequential):
         self.norm = norm(in_channels)
         self.act = act()
         self.conv = conv2d(in_channels, out_channels, 1)
-        if dropout and dropout_after == "every":
-            self.dropout = nn.Dropout(dropout)
+        drop = layers.dropout(dropout)
+        if drop and dropout_after == "every":
+            self.dropout = drop
         if stride > 1:
             self.pool = nn.AvgPool2d(stride, stride)

@@ -8,6 +8,9 @@ from torch import nn
 from convzoo import OptionError
 from convzoo.layers import ConvNormAct, Maker, add, conv2d, make_divisible, norm_of_pooled, require_positive
 
+MOST_BRANCHES = 64
+"""Branches of one convolution."""
+
 
 class SelectiveKernel(nn.Module):
     """Convolutions of growing dilation, summed with weights that their pooled sum decides, channel by channel.
@@ -18,7 +21,7 @@ class SelectiveKernel(nn.Module):
         in_channels, out_channels: channels before and after; divisible by ``groups``.
         stride, groups, dilation: of the branches; branch ``i`` is dilated by ``i * dilation``, so that the second
             stands for a 5x5 kernel.
-        branches: how many there are, at least 2.
+        branches: how many there are, 2 to 64.
         reduction: the hidden width is ``out_channels / reduction``.
         divisor: which is rounded to a multiple of it; 1 rounds down.
         min_width: and never less than this.
@@ -48,8 +51,8 @@ class SelectiveKernel(nn.Module):
         super().__init__()
         for name, value in {"reduction": reduction, "divisor": divisor, "min_width": min_width}.items():
             require_positive(name, value)
-        if branches < 2:
-            raise OptionError(f"branches must be at least 2, got {branches}")
+        if not 2 <= branches <= MOST_BRANCHES:
+            raise OptionError(f"branches must be at least 2, and {MOST_BRANCHES} at most, got {branches}")
         if split_input and in_channels % branches:
             raise OptionError(f"split_input cannot give {branches} branches equal shares of {in_channels} channels")
         self.out_channels, self.split_input = out_channels, split_input

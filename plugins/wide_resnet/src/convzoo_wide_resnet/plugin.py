@@ -24,6 +24,8 @@ COMPONENTS = (
     Component("shortcut", "bare", "convzoo_wide_resnet.preactivation:bare_shortcut", "a 1x1 convolution alone"),
 )
 
+DIGITS = 4
+"""Of the depth and of the width in a name."""
 PREACTIVATION = ref("preactivation")
 
 
@@ -56,7 +58,15 @@ def wrn(name: str, *, depth: int, width: int, layer: Ref = PREACTIVATION, **fiel
 
 
 def wrn_by_name(depth: str, width: str) -> Model:
-    """The network that ``wrn{depth}_{width}`` stands for."""
+    """The network that ``wrn{depth}_{width}`` stands for.
+
+    Raises:
+        SpecError: there is none.
+    """
+    if max(len(depth), len(width)) > DIGITS or any(number != str(int(number)) for number in (depth, width)):
+        raise SpecError(
+            f"the depth and the width of a WRN-n-k have {DIGITS} digits at most, and none of them leads with 0"
+        )
     return wrn(f"wrn{depth}_{width}", depth=int(depth), width=int(width))
 
 
@@ -115,7 +125,7 @@ MODELS = (
         "wide_resnet34_2.0", depths=(3, 4, 6, 3), planes=(128, 256, 512, 1024), params=86_036_008, macs=14_094_458_880
     ),
 )
-PATTERN = Pattern("wrn{depth}_{width}", r"wrn(?P<depth>\d+)_(?P<width>\d+)", wrn_by_name)
+PATTERN = Pattern("wrn{depth}_{width}", r"wrn(?P<depth>[0-9]+)_(?P<width>[0-9]+)", wrn_by_name)
 
 
 @hookimpl

@@ -6,7 +6,10 @@ import torch
 from torch import nn
 
 from convzoo import OptionError, layers, part
-from convzoo.layers import Maker, conv2d, drop_path, require_positive, sequence, shortcut_path
+from convzoo.layers import Maker, conv2d, drop_path, require_positive, require_rate, sequence, shortcut_path
+
+MOST_KERNELS = 64
+"""Convolutions of one block."""
 
 
 def bare_shortcut(
@@ -59,8 +62,11 @@ class Preactivation(nn.Module):
     ) -> None:
         super().__init__()
         require_positive("planes", planes)
-        if not kernel_sizes:
-            raise OptionError("kernel_sizes must name at least one convolution")
+        require_rate("dropout", dropout)
+        if not 1 <= len(kernel_sizes) <= MOST_KERNELS:
+            raise OptionError(
+                f"kernel_sizes must name at least one convolution, and {MOST_KERNELS} at most, got {len(kernel_sizes)}"
+            )
         self.out_channels = planes
         modules: dict[str, nn.Module | None] = {
             "conv1": conv2d(in_channels, planes, kernel_sizes[0], stride=stride, dilation=first_dilation)
