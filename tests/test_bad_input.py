@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import convzoo
-from convzoo import Component, Model, OptionError, Stage, UnknownNameError, create_model, ref
+from convzoo import Component, Model, OptionError, Stage, UnknownNameError, WeightsError, create_model, ref
 from convzoo.plugins.host import Plugins, plugins
 from convzoo.plugins.registry import Registry
 
@@ -31,8 +31,10 @@ def test_allocations_are_noticed() -> None:
 
 
 def test_errors_are_also_of_the_usual_python_kinds() -> None:
-    assert issubclass(OptionError, ValueError)
+    for kind in (OptionError, UnknownNameError, WeightsError):
+        assert issubclass(kind, ValueError)
     assert issubclass(UnknownNameError, LookupError)
+    assert issubclass(WeightsError, RuntimeError)
 
 
 # Names

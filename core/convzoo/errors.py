@@ -47,8 +47,8 @@ class PluginError(ConvzooError, RuntimeError):
     """A plugin that cannot be used."""
 
 
-class WeightsError(ConvzooError, RuntimeError):
-    """A state dict that does not fit the model."""
+class WeightsError(ConvzooError, RuntimeError, ValueError):
+    """Weights that cannot be read, or that do not fit the model."""
 
 
 class LifecycleError(ConvzooError, RuntimeError):

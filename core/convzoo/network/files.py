@@ -37,15 +37,14 @@ def read(path: Path, name: str = "") -> Any:
     name = name or repr(str(path))
     try:
         mode = os.stat(path).st_mode
-        if not stat.S_ISREG(mode):
-            raise WeightsError(
-                f"{name} is {'a folder' if stat.S_ISDIR(mode) else 'no regular file'}, not a file of weights"
-            )
-        kind = format_of(path)
+        kind = format_of(path) if stat.S_ISREG(mode) else ""
     except FileNotFoundError:
         raise WeightsError(f"there is no weights file {name}") from None
     except (OSError, ValueError) as error:  # ValueError: a path that cannot be one, with a NUL for example
         raise WeightsError(f"{_short(name)} cannot be opened: {getattr(error, 'strerror', None) or error}") from None
+    if not stat.S_ISREG(mode):
+        what = "a folder" if stat.S_ISDIR(mode) else "no regular file"
+        raise WeightsError(f"{name} is {what}, not a file of weights")
     if kind not in SUFFIXES:
         raise DamagedError(f"{name} holds no weights: it is {kind}")
     for other, suffixes in SUFFIXES.items():
