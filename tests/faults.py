@@ -1334,6 +1334,14 @@ class Stale(Attention):
         return x * (self.weight if self.training else self.scale).view(-1, 1, 1)
 
 
+@broken("keeps_its_state_in_state_dict")
+class StaleUntilToldAMode(Stale):
+    def train(self, mode: bool = True) -> StaleUntilToldAMode:
+        self.__dict__.pop("scale", None)
+        super().train(mode)
+        return self
+
+
 @broken("forgets_what_ran_before")
 class Bounding(Attention):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
