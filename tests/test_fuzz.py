@@ -36,8 +36,9 @@ from .strange import STRANGE
 
 CASES = 10_000
 BATCH = 1000
-PART = re.compile(rf" in ({'|'.join(KINDS_OF_PARTS)}) \w+")
-"""What stands in the error of a part that refuses what it is made with."""
+NAMED = "|".join(KINDS_OF_PARTS)
+PART = re.compile(rf"(in|There is no|^expected a|^cannot read|not a) ({NAMED}|model|component|'|\")|: ({NAMED}) '")
+"""What stands in the error of a part that refuses what it is made with, or is none."""
 SECONDS = 20.0
 """Of one core, for one case: what takes longer hangs."""
 
@@ -45,66 +46,11 @@ INTS = (*range(6), 7, 8, 16, 24, 32, 64, 100, -1, -8, 1001, 10**6)
 """Which parts may have, or may be expected to refuse."""
 HUGE = (2**31 - 1, 2**31, 2**40, 2**62, 2**63, 10**400)
 FLOATS = (0.0, 0.1, 0.25, 0.5, 0.9, 1.0, 1.5, -0.1, 1e-5, 1e-300, 1e308, float("nan"), float("inf"), -float("inf"))
-WORDS = (
-    "se",
-    "eca",
-    "cbam",
-    "plain",
-    "conv",
-    "avg",
-    "relu",
-    "silu",
-    "batch",
-    "group",
-    "none",
-    "deep",
-    "cifar",
-    "default",
-)
-MISSPELT = (
-    "reduktion",
-    "plane",
-    "atention",
-    "strid",
-    "x",
-    "stride",
-    "in_channels",
-    "position",
-    "dilation",
-    "groups",
-    "ref",
-)
+WORDS = ("se", "eca", "plain", "conv", "avg", "relu", "batch", "none", "deep", "cifar", "default")
+MISSPELT = ("reduktion", "plane", "atention", "x", "stride", "in_channels", "position", "dilation", "groups", "ref")
 SCRAPS = (
-    "(",
-    ")",
-    ",",
-    "=",
-    "'",
-    "per_stage(",
-    "ref('",
-    "None",
-    "1",
-    "-",
-    ".",
-    "[",
-    "]",
-    "{",
-    "}",
-    "\\",
-    "\n",
-    "\0",
-    "é",
-    "\uff11",
-    "1e999",
-    "9" * 50,
-    "se(",
-    "lambda: 0",
-    "**{}",
-    ":",
-    "#",
-    "f''",
-    "b''",
-    "\ud800",
+    *"(),='1-.[]{}\\:#\n\0\xe9\uff11\ud800",
+    *("None", "per_stage(", "ref('", "se(", "1e999", "9" * 50, "lambda: 0", "**{}", "f''", "b''"),
 )
 
 
@@ -128,16 +74,13 @@ class Case:
 
     def run(self) -> bool:
         """Whether it was accepted; AssertionError if it was neither accepted nor refused as it should be."""
-        seconds = [self._timed() for _ in range(1)]
-        if seconds[0][1] > SECONDS:  # the machine may have been busy with something else
-            seconds.append(self._timed())
-        assert min(each[1] for each in seconds) <= SECONDS, f"{self} takes {seconds}"
-        return seconds[0][0]
-
-    def _timed(self) -> tuple[bool, float]:
-        start = time.process_time()
-        accepted = self._examined()
-        return accepted, time.process_time() - start
+        for _ in range(2):  # something may be imported or cached the first time
+            start = time.process_time()
+            accepted = self._examined()
+            seconds = time.process_time() - start
+            if seconds <= SECONDS:
+                return accepted
+        raise AssertionError(f"{self} takes {seconds:.1f} s")
 
     def _examined(self) -> bool:
         try:
@@ -314,7 +257,8 @@ def spec_case(rng: random.Random, number: int) -> Case:
         with contextlib.suppress(LookupError, TypeError, RecursionError, AttributeError):  # an earlier change took it
             changes.append((mutate(rng, data, path, other), path))
     text = f"the JSON of {name!r}, of which {changes} were changed"
-    return Case(number, text, lambda: whole(Model.from_dict(data)), build=rng.random() < 0.12)
+    names = {key for _, path in changes for key in path if isinstance(key, str)} if changes else set()
+    return Case(number, text, lambda: whole(Model.from_dict(data)), names, build=rng.random() < 0.12)
 
 
 def text_of(rng: random.Random) -> str:

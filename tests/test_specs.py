@@ -632,3 +632,41 @@ def test_calls_that_are_no_ref_are_refused(text: str) -> None:
 def test_refs_in_a_sequence_survive_their_text() -> None:
     value = ref("mixed", parts=(ref("a"), ref("b", x=(1,))), none=())
     assert Ref.parse(str(value)) == value
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        (("stages", 0, "layers", 1, "planes"), float("inf"), "stages.0.layers.1.planes: inf is no finite number"),
+        (("stages", 0, "layers", 1, "planes"), 2**40, "stages.0.layers.1: planes=1099511627776: integers in specs"),
+        (
+            ("stages", 0, "layers", 1, "attention", "ref"),
+            5,
+            "stages.0.layers.1.attention: a component is referred to by",
+        ),
+        (("stages", 0, "layers", 1), 5, "stages.0: layers=5: expected a component's name or a ref"),
+        (("stages", 0), 5, "stages.0: "),
+        (("stages", 0, "stride"), 10**30, "stages.0.stride: "),
+        (("references", 0, "library"), "keras", "references.0: references are to timm or torchvision"),
+        (("keys", 0), {"per_stage": 5}, "keys.0: per_stage() has a sequence of values"),
+        (("stem", "width"), {1, 2}, "stem.width: {1, 2} is nothing that JSON has"),
+        (("paper",), [[["x"] * 600] * 600] * 600, "paper: the JSON of a spec has no more than"),
+    ],
+)
+def test_dict_with_a_wrong_value_says_in_which_place(place: tuple[Any, ...], value: Any, said: str) -> None:
+    data = json.loads(json.dumps(model().to_dict()))
+    parent = data
+    for key in place[:-1]:
+        parent = parent[key]
+    parent[place[-1]] = value
+    with pytest.raises(SpecError) as caught:
+        Model.from_dict(data)
+    assert str(caught.value).startswith(said)
+
+
+def test_dict_that_is_nested_too_deep_says_so() -> None:
+    value: Any = "x"
+    for _ in range(5000):
+        value = [value]
+    with pytest.raises(SpecError, match=r"paper\.0\.0\..*nested no more than 64 deep"):
+        Model.from_dict({**model().to_dict(), "paper": value})

@@ -11,7 +11,7 @@ from typing import Any
 
 from convzoo.errors import SpecError, require_int, require_rate, shown
 from convzoo.spec.checks import instances, options, part, sequence, text
-from convzoo.spec.json import plain, unplain
+from convzoo.spec.json import objects, plain, unplain
 from convzoo.spec.keys import key_pairs
 from convzoo.spec.kinds import KINDS
 from convzoo.spec.refs import NAME, NAME_RULE, NO_OPTIONS, Options, Ref
@@ -168,7 +168,7 @@ class Model:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts, lists, strings and numbers, ready for JSON; :meth:`from_dict` reads them back."""
-        return {field.name: plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
+        return {field.name: plain(getattr(self, field.name), field.name) for field in dataclasses.fields(self)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Model:
@@ -182,12 +182,13 @@ class Model:
         fields = {field.name for field in dataclasses.fields(cls)}
         if unknown := [key for key in data if key not in fields]:
             raise SpecError(f"a model has no field {shown(unknown)}; the fields are {sorted(fields)}")
-        values = {key: unplain(value) for key, value in data.items()}
+        values = {key: unplain(value, key) for key, value in data.items()}
+        for field, made in (("stages", Stage), ("references", Reference)):
+            if field in values:
+                values[field] = objects(made, values[field], field)
         try:
-            values["stages"] = tuple(Stage(**stage) for stage in values["stages"])
-            values["references"] = tuple(Reference(**item) for item in values.get("references", ()))
             return cls(**values)
-        except (KeyError, TypeError) as error:
+        except TypeError as error:
             raise SpecError(f"not a model's dict: {error}") from error
 
 
