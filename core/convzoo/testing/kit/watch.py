@@ -126,3 +126,18 @@ class Operations(TorchDispatchMode):
 
         module.forward = run
         return module
+
+
+class Sums(TorchDispatchMode):
+    """Remembers the shapes of what is made of two maps: sums of them, and both side by side."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shapes: list[torch.Size] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        name = func.overloadpacket.__name__.rstrip("_")
+        if name == "cat" or (name == "add" and all(isinstance(each, torch.Tensor) and each.dim() for each in args[:2])):
+            self.shapes.append(out.shape)
+        return out
