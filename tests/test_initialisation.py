@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import convzoo
 from convzoo import Component, Model, Stage, ref
-from convzoo.layers import Maker
+from convzoo.layers import Fills, Maker
 from convzoo.network.keys import key_map
 from convzoo.testing.parity import reference_model
 
@@ -222,6 +223,48 @@ def test_a_seed_repeats_the_start() -> None:
 
     first, second = build(), build()
     assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_a_seed_gives_the_same_start_with_any_number_of_threads() -> None:
+    starts = []
+    for threads in (1, 4):
+        with _threads(threads):
+            torch.manual_seed(3)
+            starts.append(convzoo.create_model("resnet18").state_dict())
+    assert all(torch.equal(starts[0][key], starts[1][key]) for key in starts[0])
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def in_steps(model: nn.Module, std: float = 1.0) -> Fills:
+    """An init whose fills go on with what they have drawn, or bring a generator."""
+    fc, conv = model.get_parameter("head.fc.weight"), model.get_parameter("stages.3.0.branch.conv2.weight")
+    view = fc.data
+    generator = torch.Generator().manual_seed(5)
+    yield fc, lambda weight: (weight.normal_(std=std), view.mul_(0).add_(7))
+    yield conv, lambda weight: nn.init.normal_(weight, generator=generator)
+
+
+def test_a_fill_that_goes_on_with_what_it_has_drawn_or_brings_a_generator_is_done_as_it_says(mine: str) -> None:
+    convzoo.register(Component("init", "in_steps", in_steps), plugin=mine)
+    model = convzoo.create_model("resnet18", init="in_steps")
+    assert model.head.fc.weight.unique().tolist() == [7]
+    conv = model.get_parameter("stages.3.0.branch.conv2.weight")
+    assert torch.equal(conv, torch.empty_like(conv).normal_(generator=torch.Generator().manual_seed(5)))
+
+
+def test_a_fill_that_fails_is_not_lost(mine: str) -> None:
+    convzoo.register(Component("init", "in_steps", in_steps), plugin=mine)
+    with pytest.raises(RuntimeError, match="std"):
+        convzoo.create_model("resnet18", init=ref("in_steps", std=-1.0))
 
 
 def test_initialisation_can_be_chosen() -> None:

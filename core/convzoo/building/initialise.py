@@ -16,6 +16,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from convzoo.building.parallel import ParallelFills
 from convzoo.network.place import empty, memory_of
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class Deferred(TorchFunctionMode):
         for tensor in waiting:
             self._store(tensor)
         chosen = {id(tensor): fill for tensor, fill in init(model)}
-        with torch.no_grad():
+        with torch.no_grad(), ParallelFills():
             for tensor in waiting:
                 if id(tensor) in chosen and id(tensor) not in self._own:
                     chosen[id(tensor)](tensor)
