@@ -8,12 +8,13 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+import timm
 import torch
 
 import convzoo
 from convzoo.network.weights import load_weights
 from convzoo.plugins.host import registry
-from convzoo.testing.numerics import jitter, largest_difference, load_images, silent_weights
+from convzoo.testing.numerics import jitter, jitter_norms, largest_difference, load_images, silent_weights
 from convzoo.testing.parity import Comparison, compare
 
 from .facts import rows
@@ -115,3 +116,20 @@ def test_jitter_leaves_no_constant_weight_and_passes_over_what_has_no_elements()
     model.none = torch.nn.Parameter(torch.zeros(0, 3))
     jitter(model)
     assert len(set(model.weight.tolist())) == 3
+
+
+@pytest.mark.parametrize("name", ["seresnet50_v1", "seresnext50_32x4d_prototxt"])
+def test_released_networks_equal_timms_and_with_a_padded_pool_they_do_not(name: str) -> None:
+    """Of one layer a stage; the conformance kit compares the whole ones."""
+    spec = convzoo.model_info(name).spec
+    torch.manual_seed(0)
+    theirs = timm.create_model(spec.reference("timm").name, layers=[1, 1, 1, 1]).double().eval()
+    jitter_norms(theirs)
+    spec = spec.derived(stages=[convzoo.Stage(stage.layers[:1], stage.stride) for stage in spec.stages])
+    options = {"weights": theirs.state_dict(), "dtype": torch.float64}
+    released, padded = (convzoo.create_model(spec, pool=pool, **options).eval() for pool in ("max_ceil", "max"))
+    for size in ((64, 64), (65, 51)):
+        x = torch.randn(1, 3, *size, dtype=torch.float64)
+        wanted = theirs(x)
+        torch.testing.assert_close(released(x), wanted, rtol=0, atol=1e-12)
+        assert (padded(x) - wanted).abs().max() > 1e-3 * wanted.abs().max()
