@@ -49,3 +49,9 @@ def mine() -> Iterator[str]:
     yield "mine"
     if "mine" in plugins().records:
         plugins().remove("mine")
+
+
+@pytest.fixture
+def same_weights() -> None:
+    """The same random numbers in every run, for the weights that a test draws."""
+    torch.manual_seed(0)
