@@ -15,7 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from convzoo import Model, PluginWarning, Ref, Stage, ref
+import pytest
+
+from convzoo import Model, PluginWarning, Ref, Stage, cli, ref
 from convzoo.building.builder import build
 from convzoo.building.compose import compose
 from convzoo.building.parts import Part, find
@@ -55,6 +57,11 @@ def hook(*body: str) -> str:
     """A plugin's source whose hook has these lines after yielding two sound contributions."""
     lines = ["yield from PARTS", *body]
     return f"{PARTS}@hookimpl\ndef convzoo_contribute():\n" + textwrap.indent("\n".join(lines), "    ")
+
+
+def returns(value: str) -> str:
+    """A plugin's source whose hook returns this."""
+    return f"{PARTS}@hookimpl\ndef convzoo_contribute():\n    return {value}\n"
 
 
 class Site:
@@ -153,6 +160,14 @@ def assert_kept_out(before: Plugins, reason: str, name: str = "bad", distributio
     others = {key: record.status for key, record in found.records.items() if record.owner.distribution != distribution}
     assert others == {key: record.status for key, record in before.records.items()}
     assert_builds(found, "resnet18", "resnest50", "good_net")
+
+
+def notes(found: Plugins, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
+    """The table and the rest that ``convzoo plugins`` prints."""
+    monkeypatch.setattr("convzoo.cli.plugins.plugins", lambda: found)
+    assert cli.main(["plugins"]) == 0
+    table, _, rest = capsys.readouterr().out.partition("\n\n")
+    return table, rest
 
 
 def net(name: str, *, block: str = "basic", **fields: object) -> Model:
