@@ -47,7 +47,7 @@ def test_plugin_readmes_run() -> None:
 
 COMMANDS = re.findall(r"^convzoo (?:list|show|plugins|new|check|parity)\b.*?(?=\s+#|$)", README, re.MULTILINE)
 SLOW = ("convzoo check", "convzoo parity")
-"""What test_conformance.py and test_cli.py do in every run."""
+"""What test_conformance.py and test_cli_parity.py do in every run."""
 
 
 @pytest.mark.parametrize(
