@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +11,16 @@ from torch.overrides import TorchFunctionMode
 
 LEAST_VARIANCE = 1e-4
 """Of the square of the mean: with less, a norm would blow up rounding."""
+
+
+class Running(NamedTuple):
+    """What a norm with running statistics computes with beside its input; each tensor is ``(C,)``."""
+
+    mean: torch.Tensor
+    variance: torch.Tensor
+    weight: torch.Tensor | None
+    bias: torch.Tensor | None
+    eps: float
 
 
 class _Norms(TorchFunctionMode):
@@ -23,39 +33,25 @@ class _Norms(TorchFunctionMode):
         bound = inspect.signature(func).bind(*args, **kwargs)
         bound.apply_defaults()
         x, mean, variance, weight, bias, by_input, _, eps = bound.args
-        return func(*args, **kwargs) if by_input or mean is None else self.norm(x, mean, variance, weight, bias, eps)
+        if by_input or mean is None:
+            return func(*args, **kwargs)
+        return self.norm(x, Running(mean, variance, weight, bias, eps))
 
-    def norm(
-        self,
-        x: torch.Tensor,
-        mean: torch.Tensor,
-        variance: torch.Tensor,
-        weight: torch.Tensor | None,
-        bias: torch.Tensor | None,
-        eps: float,
-    ) -> torch.Tensor:
-        """The norm of ``x``, ``(N, C, ...)``, with running statistics."""
+    def norm(self, x: torch.Tensor, by: Running) -> torch.Tensor:
+        """The norm of ``x``, ``(N, C, ...)``."""
         raise NotImplementedError
 
 
 class Differentiable(_Norms):
     """Norms by their formula, since torch does not differentiate its own by the running statistics."""
 
-    def norm(
-        self,
-        x: torch.Tensor,
-        mean: torch.Tensor,
-        variance: torch.Tensor,
-        weight: torch.Tensor | None,
-        bias: torch.Tensor | None,
-        eps: float,
-    ) -> torch.Tensor:
+    def norm(self, x: torch.Tensor, by: Running) -> torch.Tensor:
         def by_channel(tensor: torch.Tensor) -> torch.Tensor:
             return tensor.reshape(-1, *[1] * (x.dim() - 2))
 
-        x = (x - by_channel(mean)) * (by_channel(variance) + eps).rsqrt()
-        x = x if weight is None else x * by_channel(weight)
-        return x if bias is None else x + by_channel(bias)
+        x = (x - by_channel(by.mean)) * (by_channel(by.variance) + by.eps).rsqrt()
+        x = x if by.weight is None else x * by_channel(by.weight)
+        return x if by.bias is None else x + by_channel(by.bias)
 
 
 class Calibrating(_Norms):
@@ -69,20 +65,12 @@ class Calibrating(_Norms):
         super().__init__()
         self._generator = torch.Generator().manual_seed(0)
 
-    def norm(
-        self,
-        x: torch.Tensor,
-        mean: torch.Tensor,
-        variance: torch.Tensor,
-        weight: torch.Tensor | None,
-        bias: torch.Tensor | None,
-        eps: float,
-    ) -> torch.Tensor:
+    def norm(self, x: torch.Tensor, by: Running) -> torch.Tensor:
         dims = [0, *range(2, x.dim())]
         spread, centre = torch.var_mean(x, dims, correction=0)
         spread = spread.clamp(min=LEAST_VARIANCE * centre.square())
-        shift, factor = (torch.rand(mean.shape, generator=self._generator, dtype=x.dtype) for _ in range(2))
+        shift, factor = (torch.rand(by.mean.shape, generator=self._generator, dtype=x.dtype) for _ in range(2))
         usable = spread.isfinite() & (spread > 0)
-        mean.copy_(torch.where(usable, centre + (shift - 0.5) * spread.sqrt(), mean))
-        variance.copy_(torch.where(usable, spread * (factor + 0.5), variance))
-        return F.batch_norm(x, mean, variance, weight, bias, False, 0.0, eps)
+        by.mean.copy_(torch.where(usable, centre + (shift - 0.5) * spread.sqrt(), by.mean))
+        by.variance.copy_(torch.where(usable, spread * (factor + 0.5), by.variance))
+        return F.batch_norm(x, by.mean, by.variance, by.weight, by.bias, False, 0.0, by.eps)
