@@ -13,7 +13,7 @@ import torch
 
 import convzoo
 from convzoo import ConvzooError, Model, OptionError, Ref, Stage, per_stage, ref
-from convzoo.errors import LONGEST_MESSAGE, said, shown
+from convzoo.errors import LONGEST_MESSAGE, said, said_in_full, shown
 from convzoo.network.features import take_indices
 from convzoo.resnet.heads import Classifier
 from convzoo.spec.refs import PerStage
@@ -190,6 +190,13 @@ def test_values_are_shown_in_short_on_one_line() -> None:
     assert len(shown(STRANGE["doubled list"]())) < 1000
 
 
+class Mute(ValueError):
+    """An error whose own text cannot be had."""
+
+    def __str__(self) -> str:
+        raise ZeroDivisionError
+
+
 def test_errors_are_cut_in_the_middle_so_that_the_cure_stays() -> None:
     message = str(OptionError("what was asked " + "x" * 100_000 + " the cure"))
     assert message.startswith("what was asked")
@@ -197,6 +204,9 @@ def test_errors_are_cut_in_the_middle_so_that_the_cure_stays() -> None:
     assert len(message) <= LONGEST_MESSAGE
     assert said(ValueError("")) == "ValueError"
     assert said(ValueError("a\nb")) == "ValueError: a"
+    assert said_in_full(ValueError("a\nb")) == "ValueError: a b"
+    for quoted in (said, said_in_full):
+        assert quoted(Mute("x")) == "Mute: its text cannot be had, for a ZeroDivisionError"
 
 
 def test_a_refused_head_leaves_nothing_half_done() -> None:

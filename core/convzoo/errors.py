@@ -115,10 +115,38 @@ def cut(text: object, limit: int = 400) -> str:
     return whole if len(whole) <= limit else f"{whole[:half]} ... {whole[-half:]}"
 
 
+def one_line(text: str, limit: int = 400) -> str:
+    """``text`` in printable characters on one line, without its middle if that is longer than ``limit``."""
+    line = cut(" ".join(str.split(text)), limit)
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
+
+def text_of(error: BaseException) -> str:
+    """All that an exception says, on one line; also where its own ``__str__`` fails."""
+    return one_line(_text(error))
+
+
 def said(error: BaseException) -> str:
-    """The type of an error and the first line of what it says."""
-    first = str(error).strip().partition("\n")[0]
-    return f"{type(error).__name__}: {cut(first)}" if first else type(error).__name__
+    """An exception's class and the first line of what it says: torch's errors go on about torch's own insides."""
+    return _said(error, one_line(_text(error).strip().partition("\n")[0]))
+
+
+def said_in_full(error: BaseException) -> str:
+    """An exception's class and all that it says, on one line: a plugin's errors may end with the cure."""
+    return _said(error, text_of(error))
+
+
+def _said(error: BaseException, text: str) -> str:
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return scalar(str(error))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as failure:
+        return f"its text cannot be had, for a {type(failure).__name__}"
 
 
 _NUMPYS = {"b": bool, "i": int, "u": int, "f": float}

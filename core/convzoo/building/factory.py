@@ -15,9 +15,9 @@ from torch import nn
 from convzoo.building.parts import completed, find
 from convzoo.errors import ConvzooError, OptionError, cut, said, shown
 from convzoo.layers import out_of_place, require_positive
+from convzoo.plugins.exits import ended
 from convzoo.plugins.host import registry as the_registry
 from convzoo.plugins.registry import Registry
-from convzoo.plugins.telling import ended
 from convzoo.spec.kinds import NEUTRAL, SHARED
 from convzoo.spec.refs import Ref
 

@@ -11,9 +11,8 @@ from typing import Any
 from torch import nn
 
 from convzoo.building.annotations import described, fits, has_callable, readable
-from convzoo.errors import LARGEST, OptionError, PluginError, cut, did_you_mean, listed, scalar, shown
+from convzoo.errors import LARGEST, OptionError, PluginError, cut, did_you_mean, listed, said_in_full, scalar, shown
 from convzoo.plugins.registry import Owner, Registry
-from convzoo.plugins.telling import told
 from convzoo.spec.contributions import Component
 from convzoo.spec.kinds import SHARED, Kind, given, kind_of
 from convzoo.spec.refs import Options, PerStage, Ref, as_ref, at_stage
@@ -110,7 +109,7 @@ def read(component: Component, owner: Owner) -> Part:
         raise
     except BaseException as error:
         what = f"{component.kind} {component.name!r} of {owner} cannot be {doing}"
-        raise PluginError(f"{what}: {told(error)}. {owner.cure}.") from error
+        raise PluginError(f"{what}: {said_in_full(error)}. {owner.cure}.") from error
 
 
 def find(registry: Registry, kind: str, ref: Ref) -> Part:

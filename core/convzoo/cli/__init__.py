@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from convzoo.cli import check, list, new, parity, plugins, show
 from convzoo.errors import LONGEST_MESSAGE, ConvzooError, cut
-from convzoo.plugins.telling import no_exit
+from convzoo.plugins.exits import no_exit
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

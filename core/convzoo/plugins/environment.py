@@ -11,10 +11,9 @@ import os
 import warnings
 from collections.abc import Iterator, Sequence
 
-from convzoo.errors import PluginError, PluginWarning, did_you_mean, listed, shown
+from convzoo.errors import PluginError, PluginWarning, did_you_mean, listed, said_in_full, shown
 from convzoo.plugins.catalogue import core, normalized
 from convzoo.plugins.owner import Owner
-from convzoo.plugins.telling import told
 
 ALLOW, DENY, STRICT = "CONVZOO_PLUGINS", "CONVZOO_DISABLE", "CONVZOO_STRICT"
 
@@ -58,7 +57,7 @@ def check_core_version(dist: importlib.metadata.Distribution) -> None:
         try:
             requirement = Requirement(text)
         except InvalidRequirement as error:
-            raise PluginError(f"its requirement {text!r} cannot be read ({told(error)})") from error
+            raise PluginError(f"its requirement {text!r} cannot be read ({said_in_full(error)})") from error
         # Requirements with a marker (of an extra, of another Python) are pip's to judge.
         asked = requirement.specifier if normalized(requirement.name) == "convzoo" and not requirement.marker else None
         if asked is not None and not asked.contains(core_version(), prereleases=True):

@@ -15,14 +15,13 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from convzoo.errors import PluginError, shown
+from convzoo.errors import PluginError, said_in_full, shown
 from convzoo.plugins.environment import allowed, complain, core_version, mistakes
 from convzoo.plugins.hook import contributed
 from convzoo.plugins.installed import GROUP, Installed, installed
 from convzoo.plugins.once import Once
 from convzoo.plugins.owner import BUILTIN_NAME, Owner, Record
 from convzoo.plugins.registry import Registry
-from convzoo.plugins.telling import told
 from convzoo.plugins.turns import Turns
 from convzoo.spec.contributions import Component, Pattern
 from convzoo.spec.model import Model
@@ -136,7 +135,7 @@ class Plugins:
         except BaseException as error:
             failure = error
         seconds, imported_torch = time.perf_counter() - start, "torch" in sys.modules and not had_torch
-        reason = told(failure) if failure else ""
+        reason = said_in_full(failure) if failure else ""
         self._record(Record(owner, "broken" if failure else "ok", reason, seconds, imported_torch))
         if failure:
             out = f"or set CONVZOO_DISABLE={self.handle(owner)} to silence this"

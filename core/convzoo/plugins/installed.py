@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from importlib.metadata import Distribution, EntryPoint
 from typing import Any
 
-from convzoo.errors import PluginError
+from convzoo.errors import PluginError, one_line, said_in_full
 from convzoo.plugins.catalogue import first_party, normalized
 from convzoo.plugins.environment import check_core_version
 from convzoo.plugins.owner import Owner
-from convzoo.plugins.telling import one_line, told
 
 GROUP = "convzoo"
 
@@ -68,7 +67,8 @@ def _of(dist: Distribution) -> Iterator[Installed]:
         lines = list(_lines(dist.read_text("entry_points.txt") or ""))
     except Exception as error:
         name, version, _ = _name(dist)
-        yield Installed(Owner(name, name, version), "", dist, f"its entry_points.txt cannot be read: {told(error)}")
+        fault = f"its entry_points.txt cannot be read: {said_in_full(error)}"
+        yield Installed(Owner(name, name, version), "", dist, fault)
         return
     if not lines:
         return
@@ -99,7 +99,7 @@ def _name(dist: Distribution) -> tuple[str, str, str]:
         fields: Any = dist.metadata
         name, version, why = fields.get("Name"), fields.get("Version"), "it lacks a name or a version"
     except Exception as error:
-        name, version, why = None, None, told(error)
+        name, version, why = None, None, said_in_full(error)
     if name and version:
         return one_line(str(name)), one_line(str(version)), ""
     folder = getattr(getattr(dist, "_path", None), "name", "")  # the one place that says whose it is

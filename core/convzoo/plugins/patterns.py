@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from convzoo.errors import PluginError, SpecError, shown
+from convzoo.errors import PluginError, SpecError, said_in_full, shown, text_of
 from convzoo.plugins.environment import complain
 from convzoo.plugins.owner import Owner
-from convzoo.plugins.telling import text_of, told
 from convzoo.spec.contributions import Pattern
 from convzoo.spec.model import Model
 
@@ -66,7 +65,7 @@ def _made(pattern: Pattern, owner: Owner, name: str) -> Model | None:
     except (SpecError, KeyboardInterrupt):
         raise
     except BaseException as error:
-        raise PluginError(f"{what}: {told(error)}. {owner.cure}.") from error
+        raise PluginError(f"{what}: {said_in_full(error)}. {owner.cure}.") from error
     if type(model) is not Model:
         raise PluginError(f"{what}: it makes {shown(model)}, not a Model. {owner.cure}.")
     return model
