@@ -49,17 +49,16 @@ def hashable(what: str, value: T) -> T:
     try:
         hash(value)
     except Exception as error:
-        raise SpecError(f"{what} cannot be hashed, and cannot be written down as JSON: {error}") from None
+        raise SpecError(f"{what} cannot be hashed: {error}") from None
     return value
 
 
 def options(what: str, value: Any) -> Options:
     """``value``, a mapping, as Options; SpecError, which names ``what``, if it is none, or holds something mutable."""
     try:
-        found = as_options(value)
+        return as_options(value)
     except SpecError as error:
         raise SpecError(f"{what}: {error}") from None
-    return hashable(what, found)
 
 
 def part(what: str, value: Any) -> Ref:
@@ -69,4 +68,4 @@ def part(what: str, value: Any) -> Ref:
         SpecError: it is neither, or its options hold something mutable; the message names ``what``.
     """
     found = as_ref(value, what)
-    return hashable(what, found if type(found) is Ref else Ref(found.name, found.options))
+    return found if type(found) is Ref else Ref(found.name, found.options)

@@ -51,7 +51,8 @@ class Component:
                 raise SpecError(f"{of}target {self.target!r} should read 'module:attribute'")
         elif not callable(self.target):
             raise SpecError(f"{of}target must be 'module:attribute' or a callable")
-        hashable(f"{of}target", self.target)
+        else:
+            hashable(f"{of}target", self.target)
         several = isinstance(self.example, (list, tuple)) and self.example
         each = tuple(options(f"{of}example", example) for example in (self.example if several else (self.example,)))
         keep("example", each if several else each[0])
