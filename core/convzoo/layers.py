@@ -168,8 +168,9 @@ def sequence(**modules: nn.Module | None) -> nn.Sequential:
 def last_norm(norm: Maker, channels: int, zero: bool) -> nn.Module:
     """The norm at the end of a residual branch, ``norm(channels)``; with ``zero``, its scale starts at 0."""
     module = norm(channels)
-    if zero and isinstance(getattr(module, "weight", None), nn.Parameter):
-        nn.init.zeros_(module.weight)  # type: ignore[arg-type]
+    scale = getattr(module, "weight", None)
+    if zero and isinstance(scale, nn.Parameter):
+        nn.init.zeros_(scale)
     return module
 
 

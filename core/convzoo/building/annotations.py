@@ -75,4 +75,4 @@ def described(hint: Any) -> str:
         return "a component's name or a ref()"
     if typing.get_origin(hint) is typing.Literal:
         return " or ".join(repr(choice) for choice in typing.get_args(hint))
-    return getattr(hint, "__name__", None) if inspect.isclass(hint) else str(hint)  # type: ignore[return-value]
+    return hint.__name__ if inspect.isclass(hint) else str(hint)

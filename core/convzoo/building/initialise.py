@@ -20,6 +20,8 @@ from convzoo.building.parallel import ParallelFills
 from convzoo.network.place import empty, memory_of
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from convzoo.layers import Fills
 
 _FILLS = {
@@ -95,9 +97,9 @@ class Deferred(TorchFunctionMode):
 
     def _keep(self, tensor: torch.Tensor, fill: Callable[[], Any]) -> None:
         """Keep a fill, and whether it is of one of torch's own layers."""
-        frame = sys._getframe(2)
+        frame: FrameType | None = sys._getframe(2)
         while frame and frame.f_globals.get("__name__") in ("torch.nn.init", "torch.overrides", "torch.utils._device"):
-            frame = frame.f_back  # type: ignore[assignment]
+            frame = frame.f_back
         of_torch = frame is not None and frame.f_globals.get("__name__", "").startswith("torch.nn.")
         (self._own.discard if of_torch else self._own.add)(id(tensor))
         self._fills[id(tensor)] = tensor, fill

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 from torch import nn
 
@@ -18,13 +19,13 @@ def contexts(
 @contextlib.contextmanager
 def _statistics_kept(layer: nn.Module) -> Iterator[None]:
     """Norms that track statistics normalise as before and save what they saved before, but take no step."""
-    tracking = [m for m in layer.modules() if getattr(m, "track_running_stats", False)]
-    before = [(m, m.momentum, m.num_batches_tracked.clone()) for m in tracking]  # type: ignore[operator]
+    tracking: list[Any] = [m for m in layer.modules() if getattr(m, "track_running_stats", False)]
+    before = [(m, m.momentum, m.num_batches_tracked.clone()) for m in tracking]
     for module in tracking:
-        module.momentum = 0.0  # type: ignore[assignment]
+        module.momentum = 0.0
     try:
         yield
     finally:
         for module, momentum, batches in before:
             module.momentum = momentum
-            module.num_batches_tracked.copy_(batches)  # type: ignore[operator]
+            module.num_batches_tracked.copy_(batches)

@@ -65,8 +65,7 @@ def take_indices(count: int, indices: int | Sequence[int] | None, name: str = "i
             )
         return tuple(range(count - last, count))
     # No more than each level, by either of its numbers.
-    few = isinstance(indices, Sequence) and bool(indices[: 2 * count]) and not indices[2 * count :]
-    taken = tuple(map(scalar, indices)) if few else ()  # type: ignore[arg-type]
+    taken = tuple(map(scalar, indices)) if isinstance(indices, Sequence) and not indices[2 * count :] else ()
     if not taken or not all(type(i) is int and -count <= i < count for i in taken):
         raise OptionError(
             f"{name}={shown(indices)}: the {count} feature levels are 0 to {count - 1}, or -{count} to -1"

@@ -56,5 +56,5 @@ def halve_classifier(model: ConvNet) -> ConvNet:
         if old.bias is not None:
             new.bias = nn.Parameter(old.bias.clone())
     halved = copy.deepcopy(model)
-    setattr(halved.head, halved.head.classifier_name, new.train(old.training))  # type: ignore[arg-type]
+    setattr(halved.head, str(halved.head.classifier_name), new.train(old.training))
     return halved

@@ -93,8 +93,8 @@ class Deformable(nn.Module):
         self.offset = conv2d(
             in_channels, self.offset_channels + mask_channels, 3, stride=stride, dilation=dilation, bias=True
         )
-        nn.init.zeros_(self.offset.weight)
-        nn.init.zeros_(self.offset.bias)  # type: ignore[arg-type]
+        for tensor in self.offset.parameters():
+            nn.init.zeros_(tensor)
         self.conv = DeformConv2d(in_channels, out_channels, 3, stride, dilation, dilation, groups, bias=False)
         self.norm = norm(out_channels)
         self.act = act()
