@@ -23,7 +23,10 @@ from convzoo.plugins.registry import Owner
 from convzoo.testing import CheckFailed, NotApplicable, checks, conformance
 from convzoo.testing.kit.promises import PROMISES
 
-from .faults import BASIC, BROKEN, COUNTS, WORDS, AlwaysDropping, Attention, Needy, model
+from .faults.behaviour import AlwaysDropping
+from .faults.models import COUNTS
+from .faults.shapes import Needy
+from .faults.sound import BASIC, BROKEN, WORDS, Attention, model
 
 
 @pytest.fixture(autouse=True)
@@ -176,7 +179,7 @@ def test_a_part_that_cannot_be_tried_says_how_to_give_an_example() -> None:
 def test_every_example_is_tried_and_the_one_that_fails_is_named() -> None:
     contribute(next(each for _, each in BROKEN if each.name == "optional"))
     found = results()
-    assert "optional(idle=True), no gradient reaches bias" in found["learns_with_every_parameter"]
+    assert "optional(idle=True), no gradient other than 0 reaches bias" in found["learns_with_every_parameter"]
     assert found["copies"] == "passed"
 
 
@@ -221,7 +224,8 @@ SUITE = """
 import convzoo
 from convzoo import Component
 from convzoo.testing import conformance
-from tests.faults import Attention, Reordering
+from tests.faults.sound import Attention
+from tests.faults.state import Reordering
 
 convzoo.register(Component("attention", "sound", Attention, "a part of a test"), plugin="sound")
 convzoo.register(Component("attention", "shaky", Reordering, "a part of a test"), plugin="shaky")

@@ -11,12 +11,15 @@ from convzoo.errors import OptionError, PluginError, did_you_mean
 from convzoo.plugins.host import plugins
 from convzoo.testing.kit import (  # noqa: F401  they add their promises
     behaviour,
+    deploying,
     dropping,
     extremes,
     following,
     geometry,
     gradients,
     heads,
+    inits,
+    learning,
     memory,
     models,
     offered,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import nn
 
@@ -29,6 +31,8 @@ def drops_whole_branches(probe: Probe) -> None:
     # So that nothing mixes samples, or bends what is averaged.
     plain = {name: lambda *_, **__: nn.Identity() for name in SHARED if probe.part.declares(name)}
     for where, sizes in geometries(probe):
+        if "drop_path_rate" in sizes:
+            continue
         try:
             rates = (0.0, RATE, HIGH_RATE)
             never, module, high = (probe.make(**sizes, offers=plain, drop_path_rate=rate) for rate in rates)
@@ -134,26 +138,35 @@ def drops_only_in_training(probe: Probe) -> None:
     """If it declares drop_rate, that changes its outputs in training, and not in eval mode."""
     if not probe.part.declares("drop_rate"):
         raise NotApplicable("it does not declare drop_rate")
-    try:
-        never, module = (probe.make(ref=probe.ref.with_options(drop_rate=rate)) for rate in (0.0, RATE))
-    except OptionError as error:
-        raise NotApplicable(str(error)) from error
-    images = probe.images()
-    if not close(evaluated(module, images), evaluated(never, images), 1e-6):
-        raise CheckFailed(
-            f"in eval mode drop_rate={RATE} changes the output",
-            means="what is measured is another network than the one that was trained",
-            mend="use nn.Dropout, or F.dropout(x, rate, self.training)",
-        )
-    forms = {"": module}
-    if probe.kind == "head":
-        reset = probe.make(ref=probe.ref.with_options(drop_rate=RATE))
-        reset.reset(CLASSES)
-        forms["after reset(), "] = reset
-    for when, form in forms.items():
-        if all(torch.equal(_trained(form, images, seed), _trained(form, images, seed + 1)) for seed in range(3)):
+    for case in probe.all_cases():
+        ref = case.geometry.get("ref", probe.ref)
+        try:
+            never, module = (case.make(ref=ref.with_options(drop_rate=rate)) for rate in (0.0, RATE))
+        except OptionError:
+            continue
+        images = case.images(batch=8)
+        if not close(evaluated(module, images), evaluated(never, images), 1e-6):
             raise CheckFailed(
-                f"{when}it declares drop_rate, and drops nothing",
-                means="dropout is asked for, and does nothing",
-                mend="call dropout with that rate in forward, also after reset(), or do not declare drop_rate",
+                f"with {case.name}, in eval mode drop_rate={RATE} changes the output",
+                means="what is measured is another network than the one that was trained",
+                mend="use nn.Dropout, or F.dropout(x, rate, self.training)",
             )
+        forms = {"": module}
+        if probe.kind == "head":
+            with torch.no_grad():
+                features = [module.eval()(images, pre_logits=True) for _ in range(2)]
+            if not torch.equal(*features):
+                raise CheckFailed(
+                    f"with {case.name}, in eval mode drop_rate={RATE} drops features that pre_logits gives",
+                    means="features of one image differ from run to run",
+                    mend="use nn.Dropout, or F.dropout(x, rate, self.training)",
+                )
+            forms["after reset(), "] = copy.deepcopy(module)
+            forms["after reset(), "].reset(CLASSES)
+        for when, form in forms.items():
+            if all(torch.equal(_trained(form, images, seed), _trained(form, images, seed + 1)) for seed in range(3)):
+                raise CheckFailed(
+                    f"with {case.name}, {when}it declares drop_rate, and drops nothing",
+                    means="dropout is asked for, and does nothing",
+                    mend="call dropout with that rate in forward, also after reset(), or do not declare drop_rate",
+                )

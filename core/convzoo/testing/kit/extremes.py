@@ -12,7 +12,8 @@ from torch import nn
 
 from convzoo.errors import OptionError
 from convzoo.spec.kinds import Position
-from convzoo.testing.kit.probe import CHANNELS, CLASSES, Case, Probe
+from convzoo.testing.kit.case import PLAIN, Case
+from convzoo.testing.kit.probe import CHANNELS, CLASSES, Probe
 from convzoo.testing.kit.promises import MODULES, STRIDED, CheckFailed, NotApplicable, promise
 from convzoo.testing.kit.runs import difference, evaluated, step
 
@@ -110,14 +111,34 @@ def _channels_out(probe: Probe, module: nn.Module, widths: tuple[int, ...]) -> i
 @promise(*MODULES)
 def works_on_small_maps(probe: Probe) -> None:
     """It works on maps of one to three pixels, in training and in eval mode, as late stages have them."""
-    cases = [case for case in probe.all_cases() if case.stride == 1]
+    cases = [case for case in probe.plain_cases() if case.stride == 1]
     for case, size in itertools.product(cases, SMALL):
         _small(probe, case, size, 1)
+    for case in probe.cases():
+        _single(case)
     if probe.kind in STRIDED:
         for case in (case for case in probe.cases() if case.stride == 2):
             up = evaluated(case.make(), probe.images(size=(3, 3))).shape[2] == 2
             for size in SMALL[0 if up else 2 :]:
                 _small(probe, case, size, 2)
+
+
+def _single(case: Case) -> None:
+    """Raise CheckFailed if a step of training on one pixel, which norms may refuse, spoils the part."""
+    module, images = case.make().train(), case.images(batch=1, size=(case.stride, case.stride))
+    try:
+        with torch.no_grad():
+            module(images.clone())
+    except ValueError:  # as torch's batch norm does
+        return
+    spoiled = [name for name, tensor in module.state_dict().items() if not tensor.isfinite().all()]
+    if spoiled or not evaluated(module, images).isfinite().all():
+        what = ", ".join(spoiled) or "its output"
+        raise CheckFailed(
+            f"with {case.name}, training on one image of one pixel leaves {what} not finite",
+            means="one last batch of a single image spoils all that was trained",
+            mend="refuse to train on single values by ValueError, as torch's norms do, or divide by no less than 1",
+        )
 
 
 def _small(probe: Probe, case: Case, size: tuple[int, int], stride: int) -> None:
@@ -147,8 +168,11 @@ def _small(probe: Probe, case: Case, size: tuple[int, int], stride: int) -> None
 @promise(*MODULES)
 def stays_finite(probe: Probe) -> None:
     """For zeros, constant, dead and loud channels its output and all gradients are finite, in both modes."""
-    for case in probe.all_cases():
-        for name, images in _extremes(case).items():
+    for number, case in enumerate(probe.all_cases()):
+        extremes = list(_extremes(case).items())
+        if case in probe.combined:  # one of them each
+            extremes = [extremes[number % len(extremes)]]
+        for name, images in extremes:
             module = case.make()
             for training in (True, False):
                 module.train(training).zero_grad(set_to_none=True)
@@ -170,7 +194,7 @@ def stays_finite(probe: Probe) -> None:
 
 
 def _extremes(case: Case) -> dict[str, torch.Tensor]:
-    images = case.images(size=(5, 4))
+    images = case.images(size=(5, 4), **PLAIN)
     constant = torch.linspace(-1, 1, images.shape[1]).view(-1, 1, 1).expand_as(images).clone()
     dead = images.clone()
     dead[:, ::2] = 0

@@ -16,6 +16,8 @@ from convzoo.testing.kit.promises import CheckFailed, promise
 from convzoo.testing.kit.runs import close, evaluated
 from convzoo.testing.kit.watch import Convolution, convolutions
 
+DEPTHWISE = (2, 0)
+"""Groups, of which 0 stands for as many as channels."""
 INDIVISIBLE = 3
 """A number of groups that does not divide the usual channels."""
 
@@ -25,29 +27,47 @@ def honours_groups_and_dilation(probe: Probe) -> None:
     """It honours groups and a dilation or refuses them, and never ignores them, in any of its convolutions."""
     images = probe.images()
     _refuses_what_does_not_divide(probe, images)
-    values = (("groups", (2, 4)), ("dilation", (1, 2)))
-    widths = ((), *probe.other_widths())
-    for ref, stride, each, (name, sizes) in itertools.product(probe.refs, (1, 2), widths, values):
+    values = (("groups", (2, 4)), ("groups", DEPTHWISE), ("dilation", (1, 2)))
+    usual = itertools.product(probe.refs, (1, 2), ((), *probe.other_widths()))
+    bases = [{"ref": ref, "stride": stride, "widths": widths} for ref, stride, widths in usual]
+    for base, (name, sizes) in itertools.product([*bases, *_combined(probe)], values):
+        widths = base["widths"] or probe.usual
+        if sizes == DEPTHWISE:
+            if widths[0] != widths[1]:
+                continue
+            sizes = (2, widths[0])
         try:
-            few, many = (probe.make(ref=ref, stride=stride, widths=each, **{name: size}) for size in sizes)
+            few, many = (probe.make(**base, **{name: size}) for size in sizes)
         except OptionError:
             continue
-        images = probe.images(channels=next(iter(each), None))
+        images = probe.images(channels=widths[0])
+        pairs = list(zip(convolutions(few, images), convolutions(many, images), strict=False))
         if name == "groups":
             ignored = sum(p.numel() for p in many.parameters()) >= sum(p.numel() for p in few.parameters())
-        else:
-            ignored = torch.equal(evaluated(many, images), evaluated(few, images))
-        pairs = list(zip(convolutions(few, images), convolutions(many, images), strict=False))
-        deaf = [number for number, (one, other) in enumerate(pairs, start=1) if _is_deaf(name, one, other)]
+        else:  # a kernel of one pixel has no dilation
+            ignored = bool(pairs or base in bases) and torch.equal(evaluated(many, images), evaluated(few, images))
+        deaf = [number for number, (one, other) in enumerate(pairs, start=1) if _is_deaf(name, one, other, widths)]
         if ignored or deaf:
             what = "takes no fewer weights" if name == "groups" else "computes the same"
             where = f" in convolution {deaf[0]} of {len(pairs)}" if deaf else ""
             raise CheckFailed(
-                f"with stride {stride}, {name}={sizes[1]} {'does nothing' if deaf else what}"
+                f"with {_said(base)}, {name}={sizes[1]} {'does nothing' if deaf else what}"
                 + (where or f" as {name}={sizes[0]}" if not deaf else where),
                 means=f"a block that asks for {name} gets another network than it says",
                 mend=f"hand {name} to every convolution, or leave the keyword out, so that the block is refused",
             )
+
+
+def _combined(probe: Probe) -> list[dict[str, Any]]:
+    """What the combined cases are made with, but for what is asked of convolutions."""
+    return [{name: value for name, value in case.geometry.items() if name in BASE} for case in probe.combined]
+
+
+BASE = ("ref", "widths", "stride")
+
+
+def _said(base: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in base.items() if value)
 
 
 def _refuses_what_does_not_divide(probe: Probe, images: torch.Tensor) -> None:
@@ -64,12 +84,11 @@ def _refuses_what_does_not_divide(probe: Probe, images: torch.Tensor) -> None:
         )
 
 
-def _is_deaf(name: str, few: Convolution, many: Convolution) -> bool:
+def _is_deaf(name: str, few: Convolution, many: Convolution, widths: tuple[int, ...]) -> bool:
     """Whether a convolution has not followed from one value to its double; side paths of other widths need not."""
     if name == "dilation":
         return many.dilation != 2 * few.dilation
-    whole = few.channels == (CHANNELS, CHANNELS)
-    return whole and few.groups == many.groups < CHANNELS
+    return few.channels == widths and few.groups == many.groups and few.groups not in widths
 
 
 @promise("block", "shortcut")
@@ -78,14 +97,16 @@ def honours_dilation(probe: Probe) -> None:
 
     The first convolutions of a block that mix neighbours have first_dilation, those behind them have dilation.
     """
-    for ref, wide in itertools.product(probe.refs, (True, False)):
-        sizes: dict[str, Any] = {"ref": ref} | ({} if wide or probe.kind == "shortcut" else {"widths": (40,)})
+    uneven = () if probe.kind == "shortcut" else (40,)
+    bases = [{"ref": ref, "widths": widths} for ref in probe.refs for widths in ((), uneven)]
+    for base in [*bases, *_combined(probe)]:
         try:
-            made = [_plainly(probe, **sizes, dilation=d, first_dilation=f) for d, f in ((1, 1), (2, 1), (2, 2))]
+            made = [_plainly(probe, **base, dilation=d, first_dilation=f) for d, f in ((1, 1), (2, 1), (2, 2))]
         except OptionError:
             continue
-        images = probe.images(channels=None if wide or probe.kind == "shortcut" else 40)
-        _look_for_deaf_outputs(probe, made, images)
+        images = probe.images(channels=next(iter(base["widths"]), None))
+        if base.get("stride", 1) == 1:
+            _look_for_deaf_outputs(probe, made, images)
         plain, half, whole = (convolutions(module, images) for module in made)
         if probe.kind == "shortcut":
             wrong = [(2 * c.dilation, c.dilation, c) for c in whole if c.dilation % 2]
@@ -100,8 +121,8 @@ def honours_dilation(probe: Probe) -> None:
         if wrong:
             want, got, conv = wrong[0]
             raise CheckFailed(
-                f"{'a later' if conv.later else 'the first'} convolution has dilation {got} where {want} is asked for,"
-                f" in that of {conv.channels[0]} to {conv.channels[1]} channels",
+                f"with {_said(base)}, {'a later' if conv.later else 'the first'} convolution has dilation {got} where"
+                f" {want} is asked for, in that of {conv.channels[0]} to {conv.channels[1]} channels",
                 means="with output_stride or dilated stages it sees another part of the image than a network of that"
                 " name does",
                 mend=MEND,

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from convzoo.testing.kit.probe import Case, Probe
+from convzoo.testing.kit.case import Case
+from convzoo.testing.kit.probe import Probe
 from convzoo.testing.kit.promises import MODULES, CheckFailed, promise
 
 STEP = 1e-6
@@ -29,9 +30,9 @@ def differentiates_what_it_computes(probe: Probe) -> None:
 
     In training mode a random part may have other gradients, but not on average.
     """
-    usual = probe.cases()
+    both = [*probe.cases(), *probe.combined]
     for case in probe.all_cases():
-        for training in (False, True) if case in usual else (False,):
+        for training in (False, True) if case in both else (False,):
             # A kink, or a choice that flips, lies between two steps by chance, and not for both seeds.
             if (wrong := _wrong(case, training, 0)) and _wrong(case, training, 1):
                 raise CheckFailed(

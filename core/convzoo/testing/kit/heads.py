@@ -62,6 +62,7 @@ def resets_to_what_is_asked(probe: Probe) -> None:
             means="a model that is being evaluated drops at random",
             mend="put what reset() makes into the head's mode: module.train(self.training)",
         )
+    _refuses_whole(probe, images)
     features = []
     own = [each for each in typing.get_args(probe.part.hints.get("global_pool")) if isinstance(each, str) and each]
     for pool in own or ("avg", "max", "avgmax", "catavgmax"):
@@ -77,9 +78,17 @@ def resets_to_what_is_asked(probe: Probe) -> None:
                 means="reset_classifier(..., global_pool=...) leaves a network that cannot run",
                 mend="make the new last layer for the features of the new pool, or raise OptionError for that pool",
             )
+        width = features[-1].shape[1]
+        if getattr(ours, "in_features", width) != width:
+            raise CheckFailed(
+                f"with global_pool={pool!r} its in_features are {ours.in_features}, and it gives {width}",
+                means="model.head_hidden_size is wrong, and whoever puts another classifier behind it fails",
+                mend="compute in_features from the pool that it has now",
+            )
         if not probe.part.declares("global_pool"):
             continue
         made = probe.make(ref=probe.ref.with_options(global_pool=pool))
+        _keeps_its_pool(made, images, pool)
         if not close(features[-1], _features(made, images), 1e-5):
             raise CheckFailed(
                 f"reset({CLASSES}, global_pool={pool!r}) gives another head than global_pool={pool!r} does",
@@ -92,6 +101,44 @@ def resets_to_what_is_asked(probe: Probe) -> None:
             means="reset_classifier(..., global_pool=...) is asked for, and does nothing",
             mend="pool as reset() says, or raise OptionError there for a pool that the head does not have",
         )
+
+
+def _keeps_its_pool(head: nn.Module, images: torch.Tensor, pool: str) -> None:
+    """Raise CheckFailed if a reset of the classes alone changes the pool, or if features are drawn in eval mode."""
+    before = _features(head, images)
+    if not torch.equal(_features(head, images), before):
+        raise CheckFailed(
+            "in eval mode, pre_logits gives other features each time",
+            means="features of one image differ from run to run",
+            mend="draw random numbers only `if self.training`",
+        )
+    head.reset(CLASSES + 1)  # type: ignore[operator]
+    if not torch.equal(_features(head, images), before):
+        raise CheckFailed(
+            f"made with global_pool={pool!r}, reset({CLASSES + 1}) pools otherwise",
+            means="a new classifier is given other features than were asked for",
+            mend="change the pool in reset() only if global_pool is given",
+        )
+
+
+def _refuses_whole(probe: Probe, images: torch.Tensor) -> None:
+    """Raise CheckFailed if a reset that is refused has changed something."""
+    head = probe.make()
+    before = evaluated(head, images)
+    for classes, pool in ((5, "nothing"), (-1, "max")):
+        try:
+            head.reset(classes, global_pool=pool)
+        except ValueError:
+            with torch.no_grad():
+                after = head(images)
+            if not (after.shape == before.shape and torch.equal(after, before)):
+                raise CheckFailed(
+                    f"reset({classes}, global_pool={pool!r}) is refused, and changes it",
+                    means="a model is broken by a typing error",
+                    mend="check everything in reset() before anything is set",
+                ) from None
+        else:
+            head = probe.make()
 
 
 def _features(head: nn.Module, images: torch.Tensor) -> torch.Tensor:

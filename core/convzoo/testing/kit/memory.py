@@ -56,20 +56,23 @@ FEW, MANY = 4, 16
 
 
 def _look_for_caches(probe: Probe, module: nn.Module) -> None:
-    """Raise CheckFailed if a list, dict or cache grows with every size of maps, or with every pass."""
-    before = {}
-    for number in range(FEW + MANY):
-        if number == FEW:
-            before = sizes(module)
-        with torch.no_grad():
-            module(probe.images(batch=2, size=(3 + number, 4)))
-    for name, size in sizes(module).items():
-        if size - before.get(name, 0) >= MANY:
-            raise CheckFailed(
-                f"{name} grows by {size - before.get(name, 0)} entries in {MANY} passes with maps of other sizes",
-                means="long trainings, and images of many sizes, run out of memory",
-                mend="compute it again, or keep no more than a few (functools.lru_cache(maxsize=8)) in the instance",
-            )
+    """Raise CheckFailed if a list, dict or cache grows with every size of maps, or with every pass, in either mode."""
+    for mode in (True, False):
+        module.train(mode)
+        before = {}
+        for number in range(FEW + MANY):
+            if number == FEW:
+                before = sizes(module)
+            with torch.no_grad():
+                module(probe.images(batch=2, size=(3 + number + MANY * 2 * mode, 4)))
+        for name, size in sizes(module).items():
+            if size - before.get(name, 0) >= MANY:
+                raise CheckFailed(
+                    f"in {'training' if mode else 'eval'} mode, {name} grows by {size - before.get(name, 0)} entries in"
+                    f" {MANY} passes with maps of other sizes",
+                    means="long trainings, and images of many sizes, run out of memory",
+                    mend="compute it again, or keep a few at most (functools.lru_cache(maxsize=8)) in the instance",
+                )
 
 
 class _Storages(TorchDispatchMode):

@@ -122,6 +122,21 @@ def equals_its_reference(probe: ModelProbe) -> None:
             )
 
 
+@promise("model")
+def has_keys_that_keep_names_apart(probe: ModelProbe) -> None:
+    """Its keys give every tensor of its state dict a name of its own."""
+    if not probe.spec.keys:
+        raise NotApplicable("it has no keys")
+    try:
+        key_map(probe.structure)
+    except WeightsError as error:
+        raise CheckFailed(
+            str(error),
+            means="convzoo.reference_state_dict fails, and weights of another library cannot be loaded",
+            mend="write rules that keep the number of the stage and of the layer: (r'^stages\\.(\\d)', r'layer\\1')",
+        ) from error
+
+
 def _strangers(probe: ModelProbe, library: str) -> str:
     """Names that the other library's model does not have, as the key map makes them."""
     reference = probe.spec.reference(library)

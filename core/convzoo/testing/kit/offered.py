@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,6 +20,9 @@ from convzoo.testing.kit.probe import Probe
 from convzoo.testing.kit.promises import MODULES, STRIDED, CheckFailed, NotApplicable, promise
 from convzoo.testing.kit.watch import ACTIVATIONS, Operations
 
+DROPPING = "with drop_path_rate 0.2"
+FEW = 4
+"""Of the combined cases."""
 UNEVEN = 40
 """Channels in, where as many come out as otherwise."""
 
@@ -65,6 +69,15 @@ def uses_what_it_is_offered(probe: Probe) -> None:
                 means=f"one layer of a network lacks the {name} that all others have",
                 mend=f"make {name} in every geometry, or do not declare it",
             )
+    dropping = [where for where in made[names[0]] if where.endswith(DROPPING)]
+    for name, where in itertools.product(names, dropping):
+        usual = made[name].get(where.removesuffix(DROPPING).strip() or "as it stands")
+        if made[name][where] != usual:
+            raise CheckFailed(
+                f"{where}, it makes {name} {made[name][where]} times, and {usual} times without",
+                means=f"a network with stochastic depth has another number of {name} than one without",
+                mend="let drop_path_rate decide what is dropped, and nothing else",
+            )
     if never := [name for name in names if not any(made[name].values())]:
         raise CheckFailed(
             f"it declares {never[0]}, and never calls it",
@@ -78,12 +91,18 @@ def geometries(probe: Probe) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "", {}
     if probe.kind in STRIDED:  # a shortcut is only asked for where the shape changes
         yield " at stride 2", {"stride": 2}
+    if probe.part.declares("drop_path_rate"):
+        yield f" {DROPPING}", {"drop_path_rate": 0.2}
+        yield f" at stride 2 {DROPPING}", {"stride": 2, "drop_path_rate": 0.2}
     if probe.kind == "block":
         yield f" of {UNEVEN} channels", {"widths": (UNEVEN,)}
     else:
         for widths in probe.other_widths():
             yield f" from {widths[0]} to {widths[1]} channels", {"widths": widths}
     yield from ((f" with {said}", sizes) for said, sizes in probe.wider())
+    for case in probe.combined[:FEW]:
+        sizes = {name: value for name, value in case.geometry.items() if name in ("widths", "stride", "dilation")}
+        yield f" with {', '.join(f'{name} {value}' for name, value in sizes.items())}", sizes
 
 
 class _Offer:

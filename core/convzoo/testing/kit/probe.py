@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 from torch.nn.parameter import is_lazy
 
 from convzoo.building import parts
@@ -17,61 +17,16 @@ from convzoo.plugins.registry import Owner, Registry
 from convzoo.spec.contributions import Component
 from convzoo.spec.kinds import Position
 from convzoo.spec.refs import Options, Ref
-from convzoo.testing.kit.promises import STRIDED, CheckFailed
+from convzoo.testing.kit.case import Case
+from convzoo.testing.kit.combinations import POSITIONS, SOME, combined
+from convzoo.testing.kit.promises import STRIDED, CheckFailed, NotApplicable
 from convzoo.testing.numerics import jitter
 
 CHANNELS = 64
 CLASSES = 10
 SIZE = 9
 BATCH = 4
-FIRST, LATER = Position(0, 0, 0, 8), Position(1, 2, 5, 8)
-"""The first layer of a network, and one in the middle of a stage."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """A part in one geometry: ``make()`` builds it, :meth:`construct` leaves its weights as they start."""
-
-    name: str
-    probe: Probe
-    geometry: Mapping[str, Any]
-
-    @property
-    def stride(self) -> int:
-        """The stride that it is made with."""
-        return self.geometry.get("stride", 1)
-
-    @property
-    def channels(self) -> int | None:
-        """Channels of its input, where they are not the usual ones."""
-        return next(iter(self.geometry.get("widths", ())), None)
-
-    def is_possible(self) -> bool:
-        """Whether the part does not refuse it."""
-        try:
-            with torch.device("meta"):
-                self.construct()
-        except OptionError:
-            return False
-        except Exception:  # of other widths, a check of their own tells
-            return "widths" not in self.geometry
-        return True
-
-    def images(self, **more: Any) -> torch.Tensor:
-        """See :meth:`Probe.images`."""
-        return self.probe.images(channels=self.channels, **more)
-
-    def make(self, *, seed: int = 0, **more: Any) -> Any:
-        """See :meth:`Probe.make`."""
-        return self.probe.make(seed=seed, **self.geometry, **more)
-
-    def make_random(self) -> Any:
-        """As :meth:`make`, with stochastic depth, if it is a block."""
-        return self.make(drop_path_rate=0.5) if self.probe.kind == "block" else self.make()
-
-    def construct(self) -> Any:
-        """See :meth:`Probe.construct`."""
-        return self.probe.construct(**self.geometry)
+FIRST, *LATER = POSITIONS[:3]
 
 
 class Probe:
@@ -218,12 +173,25 @@ class Probe:
                 strided = Case(f"stride 2{label}", self, {"ref": ref, "stride": 2})
                 found += [strided] if strided.is_possible() else []
         if self.part.declares("position"):
-            found.append(Case("a later position", self, {"position": LATER}))
+            found += [Case(f"position {each.stage}.{each.layer}", self, {"position": each}) for each in LATER]
         return found
 
-    def all_cases(self) -> list[Case]:
-        """Those of :meth:`cases`, and of the first example with other widths, groups and dilation."""
+    def plain_cases(self) -> list[Case]:
+        """Those of :meth:`cases`, and of the first example with other widths, groups and dilation, one at a time."""
         return [*self.cases(), *(case for case in self._others() if case.is_possible())]
+
+    def all_cases(self) -> list[Case]:
+        """Those of :meth:`plain_cases`, and :attr:`combined`."""
+        return [*self.plain_cases(), *self.combined]
+
+    def some_cases(self) -> list[Case]:
+        """Those of :meth:`cases`, and a few of :attr:`combined`: for what takes long."""
+        return [*self.cases(), *self.combined[:SOME]]
+
+    @functools.cached_property
+    def combined(self) -> list[Case]:
+        """See :func:`combined`."""
+        return combined(self)
 
     def other_widths(self) -> list[tuple[int, ...]]:
         """What it may be called with beside :attr:`usual`: as many channels in as out, more, and fewer."""
@@ -267,6 +235,8 @@ class Probe:
         size: tuple[int, int] = (SIZE, SIZE - 2),
         seed: int = 1,
         channels: int | None = None,
+        loudness: float = 1.0,
+        mean: float = 0.0,
     ) -> torch.Tensor:
         """``(batch, channels, *size)`` for the part; samples differ in contrast. Stems get larger images."""
         if self.kind == "stem":  # of sizes that their strides do not divide
@@ -274,7 +244,15 @@ class Probe:
         channels = channels or next(iter(self.usual), CHANNELS)
         generator = torch.Generator().manual_seed(seed)
         x = torch.randn(batch, channels, *size, generator=generator)
-        return x * torch.linspace(0.5, 2, batch).view(-1, 1, 1, 1)
+        return (x * torch.linspace(0.5, 2, batch).view(-1, 1, 1, 1) + mean) * loudness
+
+
+def made_with(probe: Probe, protocol: Any) -> nn.Module:
+    """A part; NotApplicable unless it, or a module of it, has what ``protocol`` asks for."""
+    module: nn.Module = probe.make()
+    if not any(isinstance(each, protocol) for each in module.modules()):
+        raise NotApplicable(f"it is not {protocol.__name__}")
+    return module
 
 
 SHARED_PARTS = {"norm": "batch", "act": "relu"}

@@ -19,18 +19,26 @@ def step(module: nn.Module, images: torch.Tensor) -> torch.Tensor:
     """One forward and backward pass in training mode; gives the output, detached."""
     module.train()
     module.zero_grad(set_to_none=True)
-    out = module(images)
+    out = module(images.clone())  # which an activation may overwrite
     if out.requires_grad:
-        weights = torch.linspace(-1, 1, out.numel(), device=out.device).view_as(out)
+        weights = torch.randn(out.shape, generator=torch.Generator().manual_seed(0)).to(out.device)
         (out * weights.to(out.dtype)).sum().backward()
     return out.detach()
+
+
+def descend(module: nn.Module, rate: float) -> None:
+    """Move every parameter against its gradient, by no more than ``rate``."""
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if parameter.grad is not None:
+                parameter.sub_(rate * parameter.grad / parameter.grad.norm().clamp(min=1))
 
 
 def evaluated(module: nn.Module, images: torch.Tensor) -> torch.Tensor:
     """The output in eval mode, without gradients."""
     module.eval()
     with torch.no_grad():
-        return module(images)
+        return module(images.clone())
 
 
 def close(first: torch.Tensor, second: torch.Tensor, tolerance: float) -> bool:

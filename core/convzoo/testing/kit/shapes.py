@@ -13,7 +13,7 @@ from convzoo.errors import OptionError
 from convzoo.testing.kit.heads import require_head
 from convzoo.testing.kit.probe import CHANNELS, Probe
 from convzoo.testing.kit.promises import ANY, MODULES, STRIDED, CheckFailed, promise
-from convzoo.testing.kit.runs import evaluated
+from convzoo.testing.kit.runs import changed, evaluated
 
 SIZES = ((8, 8), (9, 7), (15, 12))
 
@@ -98,6 +98,13 @@ def declares_shapes(probe: Probe) -> None:
                 continue
             for size in SIZES:
                 _require_shape(probe, dilated, size, channels, 1, " with dilation 2")
+    for case in probe.combined:
+        if probe.kind == "stem":
+            _stem(probe, case.make(), case.channels)
+        elif probe.kind != "head":
+            module, widths = case.make(), case.geometry.get("widths", ())
+            channels = _channels(probe, module, widths)
+            _require_shape(probe, module, case.look["size"], channels, case.stride, f" with {case.name}", case.channels)
 
 
 @promise(*STRIDED)
@@ -160,7 +167,7 @@ def _require_shape(
         )
 
 
-def _stem(probe: Probe, module: nn.Module) -> None:
+def _stem(probe: Probe, module: nn.Module, image_channels: int | None = None) -> None:
     channels, reduction = _channels(probe, module), getattr(module, "reduction", None)
     if isinstance(reduction, bool) or not isinstance(reduction, int) or reduction < 1:
         raise CheckFailed(
@@ -169,7 +176,7 @@ def _stem(probe: Probe, module: nn.Module) -> None:
             mend="set self.reduction to the total stride in the constructor",
         )
     for size in SIZES:
-        images = probe.images(size=size, batch=2)
+        images = probe.images(size=size, batch=2, channels=image_channels)
         out = evaluated(module, images)
         allowed = {
             tuple(math.ceil(side / reduction) for side in images.shape[2:]),
@@ -190,8 +197,8 @@ def _stem(probe: Probe, module: nn.Module) -> None:
         shapes = [(level.shape[1], math.ceil(images.shape[2] / level.shape[2])) for level in levels]
         if not torch.equal(again, out) or not _agrees_with_its_level(probe):
             raise CheckFailed(
-                "forward_intermediates gives another output than forward",
-                means="a network gives other classes when it is asked for its levels",
+                "forward_intermediates gives another output than forward, or leaves other statistics",
+                means="a network gives other classes, or trains otherwise, when it is asked for its levels",
                 mend="let forward give what forward_intermediates gives: the level, and then the pool",
             )
         if shapes != [(info.get("num_chs"), info.get("reduction"))]:
@@ -209,4 +216,5 @@ def _agrees_with_its_level(probe: Probe) -> bool:
     images = nn.functional.interpolate(probe.images(batch=2, size=(2, 2)), size=(40, 36), mode="bilinear") * 4
     first, second = (probe.make(offers=offers).train() for _ in range(2))
     with torch.no_grad():
-        return torch.equal(first(images), second.forward_intermediates(images)[0])
+        same = torch.equal(first(images), second.forward_intermediates(images)[0])
+    return same and not changed(first.state_dict(), second.state_dict())

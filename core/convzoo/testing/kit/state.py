@@ -10,15 +10,20 @@ from typing import Any
 import torch
 
 from convzoo.network.lifecycle import set_progress
+from convzoo.testing.kit.case import PLAIN
 from convzoo.testing.kit.probe import Probe
 from convzoo.testing.kit.promises import MAPS, MODULES, CheckFailed, NotApplicable, promise
-from convzoo.testing.kit.runs import close, difference, evaluated, state_of, step
+from convzoo.testing.kit.runs import close, descend, difference, evaluated, state_of, step
+
+MANY = 40
+"""Passes, after which a warm-up is over."""
 
 
 @promise(*MODULES)
 def keeps_its_state_in_state_dict(probe: Probe) -> None:
     """After some training, its state dict loaded into a new one makes that compute the same."""
-    for case, used in itertools.product(probe.cases(), (False, True)):
+    cases = probe.some_cases()
+    for case, used in itertools.product(cases, (False, True)):
         trained, fresh = case.make(), case.make(seed=1)
         if plain := [name for each in trained.modules() for name, value in vars(each).items() if _learns(value)]:
             raise CheckFailed(
@@ -27,14 +32,13 @@ def keeps_its_state_in_state_dict(probe: Probe) -> None:
                 mend="make it an nn.Parameter",
             )
         for number in range(3):
-            step(trained, probe.images(seed=number))
-            with torch.no_grad():
-                for parameter in trained.parameters():
-                    if parameter.grad is not None:
-                        parameter -= 0.01 * parameter.grad
+            step(trained, case.images(seed=number, **PLAIN))
+            descend(trained, 0.01)
+        for number in range(MANY if case is cases[0] else 0):  # for what counts the passes
+            step(trained, case.images(batch=2, size=(3, 4), seed=number))
         set_progress(trained, 0.4)
         if used:  # what it keeps of a pass must not survive what is loaded
-            evaluated(fresh, probe.images())
+            evaluated(fresh, case.images())
         try:
             fresh.load_state_dict(trained.state_dict())
         except RuntimeError as error:
@@ -43,7 +47,14 @@ def keeps_its_state_in_state_dict(probe: Probe) -> None:
                 means="no checkpoint can be restored",
                 mend="let the constructor alone decide which parameters and buffers there are, and their shapes",
             ) from error
-        images = probe.images()
+        mine_at = {tensor.data_ptr() for tensor in trained.state_dict().values() if tensor.numel()}
+        if both := [n for n, tensor in fresh.state_dict().items() if tensor.numel() and tensor.data_ptr() in mine_at]:
+            raise CheckFailed(
+                f"with {case.name}, after loading, {', '.join(both)} is the very tensor that was loaded",
+                means="training one model changes another",
+                mend="copy what is loaded: self.buffer.copy_(value)",
+            )
+        images = case.images()
         mine = evaluated(trained, images)
         with torch.no_grad():  # in eval mode, if it is used; nobody calls eval() again after loading
             restored = fresh(images) if used else evaluated(fresh, images)
@@ -58,8 +69,8 @@ def keeps_its_state_in_state_dict(probe: Probe) -> None:
 @promise(*MODULES)
 def follows_device_and_dtype(probe: Probe) -> None:
     """It runs where and in what it was moved to: meta, float64, bfloat16, and CUDA where there is one."""
-    for case in probe.cases():
-        images = probe.images()
+    for case in probe.some_cases():
+        images = case.images(**PLAIN)
         with torch.device("meta"):
             shape = _moved(case.name, "the meta device", case.make_random(), images.to("meta"))
         here = case.make_random()
@@ -128,8 +139,8 @@ def keeps_channels_last(probe: Probe) -> None:
 @promise(*MODULES)
 def runs_under_autocast(probe: Probe) -> None:
     """Under torch.autocast in bfloat16 it trains and evaluates, and gives about the same."""
-    for case in probe.cases():
-        module, images = case.make_random(), probe.images()
+    for case in probe.some_cases():
+        module, images = case.make_random(), case.images(**PLAIN)
         state = state_of(module)
         for mode in (True, False):
             module.load_state_dict(state)
@@ -167,8 +178,8 @@ def runs_under_autocast(probe: Probe) -> None:
 @promise(*MODULES)
 def copies(probe: Probe) -> None:
     """It pickles and deep-copies, before and after a step of training; a copy shares nothing with the original."""
-    for case, trained in itertools.product(probe.cases(), (False, True)):
-        module, images = case.make(), probe.images()
+    for case, trained in itertools.product(probe.some_cases(), (False, True)):
+        module, images = case.make(), case.images()
         if trained:
             step(module, images)
         copied = {}

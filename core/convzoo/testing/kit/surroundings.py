@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import itertools
+import logging
+import os
+import sys
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -69,6 +74,31 @@ def usual_settings() -> Iterator[None]:
             setting.set(value)
 
 
+@contextlib.contextmanager
+def watched() -> Iterator[list[str]]:
+    """Within, what a part may change of Python's is watched; afterwards the list names it, and it is as before."""
+    changed: list[str] = []
+    environment, path, level = dict(os.environ), list(sys.path), logging.root.level
+    with warnings.catch_warnings():
+        warnings.resetwarnings()
+        yield changed
+        if warnings.filters:
+            changed.append("which warnings are shown")
+    if dict(os.environ) != environment:
+        changed.append("os.environ")
+        os.environ.clear()
+        os.environ.update(environment)
+    if sys.path != path:
+        changed.append("sys.path")
+        sys.path[:] = path
+    if logging.root.level != level:
+        changed.append("the level of logging")
+        logging.root.setLevel(level)
+    if not gc.isenabled():
+        changed.append("Python's garbage collection")
+        gc.enable()
+
+
 def changed_settings() -> list[str]:
     """Names of those that have not their usual value."""
     return [setting.name for setting in SETTINGS if setting.get() != setting.usual]
@@ -80,17 +110,17 @@ def leaves_the_process_alone(probe: Probe) -> None:
 
     Of torch's default generator it takes numbers in turn, and never seeds it.
     """
-    for case, what in itertools.product(probe.cases(), ("making it", "training it", "evaluating it")):
+    for case, what in itertools.product(probe.some_cases(), ("making it", "training it", "evaluating it")):
         module = None if what == "making it" else case.make()
-        images, states = probe.images(batch=2, size=(4, 4)), []
+        images, states = case.images(batch=2, size=(4, 4)), []
         with usual_settings():
             for seed in (1, 2):
-                with seeded(seed) as others:
+                with watched() as changed, seeded(seed) as others:
                     if module is None:
                         case.construct()
                     else:
                         step(module, images) if what == "training it" else evaluated(module, images)
-                    changed = others.changed()
+                    changed += others.changed()
                     states.append(torch.default_generator.get_state())
             changed += changed_settings()
         if torch.equal(*states):
@@ -106,7 +136,7 @@ def leaves_the_process_alone(probe: Probe) -> None:
 @promise(*MODULES)
 def starts_by_the_seed(probe: Probe) -> None:
     """Made twice after one torch.manual_seed, it starts with the same weights; and no two instances share any."""
-    for case in probe.cases():
+    for case in probe.all_cases():
         made = []
         with torch.random.fork_rng(devices=[]):
             for seed in (0, 0, 1):
@@ -143,7 +173,7 @@ def _is_drawn(tensor: torch.Tensor) -> bool:
 @promise(*MODULES)
 def follows_train_and_eval(probe: Probe) -> None:
     """train() and eval() reach every module of it, and running it changes no module's mode."""
-    for case in probe.cases():
+    for case in probe.all_cases():
         module = case.make()
         for number, mode in enumerate((True, True, False, True)):
             where = "as it is made,"
@@ -157,9 +187,9 @@ def follows_train_and_eval(probe: Probe) -> None:
                     )
             wrong = _in_other_mode(module, mode)
             if not wrong:
-                (step if mode else evaluated)(module, probe.images(batch=2, size=(4, 4)))
+                (step if mode else evaluated)(module, case.images(batch=2, size=(4, 4)))
                 with contextlib.suppress(ValueError), torch.no_grad():  # norms refuse to train on single values
-                    module(probe.images(batch=1, size=(4, 4)))
+                    module(case.images(batch=1, size=(4, 4)))
                 wrong, where = _in_other_mode(module, mode), f"after a pass in {'training' if mode else 'eval'} mode"
             if wrong:
                 raise CheckFailed(

@@ -36,18 +36,20 @@ class Convolution:
 def convolutions(module: nn.Module, images: torch.Tensor) -> list[Convolution]:
     """The convolutions that look at neighbours among all that ``module`` runs on ``images`` in eval mode.
 
-    Those of one or two channels, which look at statistics of all channels, are left out, and those of maps of one
-    pixel.
+    Those of one or two channels, which look at statistics of all channels, are left out, those of maps of one pixel,
+    and those with a fixed kernel, such as a blur.
     """
-    with _Convolutions() as seen:
+    fixed = {buffer.data_ptr() for buffer in module.buffers()}
+    with _Convolutions(fixed) as seen:
         evaluated(module, images)
     return seen.found
 
 
 class _Convolutions(TorchFunctionMode):
-    def __init__(self) -> None:
+    def __init__(self, fixed: set[int]) -> None:
         super().__init__()
         self.found: list[Convolution] = []
+        self._fixed = fixed
         self._passed: dict[int, torch.Tensor] = {}
         """Tensors, by id, that a convolution has gone into; kept, so that no other gets the id."""
 
@@ -74,6 +76,8 @@ class _Convolutions(TorchFunctionMode):
         x = values["input"]
         kernel = _pair(values["kernel_size"]) if func is F.unfold else tuple(values["weight"].shape[2:])
         sides = [side for side in (0, 1) if kernel[side] > 1]
+        if func is not F.unfold and values["weight"].data_ptr() in self._fixed:
+            return False
         if not sides or x.shape[1] <= 2 or tuple(x.shape[2:]) == (1, 1):
             return False
         dilation = max(_pair(values["dilation"])[side] for side in sides)

@@ -1,0 +1,137 @@
+"""Checks of parts that have another form for inference."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+
+import torch
+from torch import nn
+
+from convzoo.building.factory import Factory
+from convzoo.errors import LifecycleError, OptionError
+from convzoo.network.lifecycle import Deployable, deploy, set_progress
+from convzoo.spec.refs import ref
+from convzoo.testing.kit.behaviour import ROUNDING
+from convzoo.testing.kit.case import Case
+from convzoo.testing.kit.probe import Probe, made_with
+from convzoo.testing.kit.promises import MODULES, CheckFailed, promise
+from convzoo.testing.kit.runs import changed, close, difference, evaluated, state_of, step
+from convzoo.testing.kit.surroundings import changed_settings
+
+NORMS = ((ref("batch"), False), (ref("batch", eps=1e-3), True), (ref("group"), False), (ref("none"), False))
+"""The norms that deploy() is tried with, and whether their running variances are about 0."""
+
+
+@promise(*MODULES)
+def deploys_by_the_rules(probe: Probe) -> None:
+    """deploy() gives the eval outputs, in tensors of its own; it leaves the original alone, and may be called again.
+
+    Unfinished, it is refused or exact.
+    """
+    made_with(probe, Deployable)
+    usual = probe.cases()
+    for case, progress, (norm, tiny) in itertools.product(probe.all_cases(), (0, 1), NORMS):
+        if case not in usual and (progress == 0 or not tiny):
+            continue
+        offers = {"norm": Factory(probe.registry, "norm", norm, {})} if probe.part.declares("norm") else {}
+        try:
+            module = case.make(offers=offers).double().train()
+        except OptionError:
+            continue
+        step(module, case.images(batch=2, seed=3).double())
+        if tiny:
+            _shrink_variances(module)
+        set_progress(module, progress)
+        before = state_of(module)
+        try:
+            deployed = deploy(module)
+        except LifecycleError as error:
+            if progress == 0:
+                continue
+            raise CheckFailed(
+                f"with {case.name}, it cannot be deployed when the training is done: {error}",
+                means="nobody gets its faster form",
+                mend="let set_progress(1) bring it to where deploy() can start",
+            ) from error
+        except Exception as error:
+            raise CheckFailed(
+                f"with {case.name} and norm={norm}, deploy() fails: {type(error).__name__}: {error}",
+                means="models with it cannot be deployed with every norm",
+                mend="where the norm cannot be folded, give copy.deepcopy(self)",
+            ) from error
+        if held := [name for name, tensor in deployed.state_dict(keep_vars=True).items() if tensor.grad_fn]:
+            raise CheckFailed(
+                f"with {case.name}, {', '.join(held)} of the deployed form keeps the graph that it was computed by",
+                means="the weights of the original stay in memory, and copies of the deployed form fail",
+                mend="put @torch.no_grad() before deploy(), and wrap weights in nn.Parameter",
+            )
+        shared = []
+        for each in list(module.modules()):
+            if isinstance(each, Deployable):
+                shared += _shared(each, each.deploy())  # type: ignore[arg-type]
+        if left := changed_settings():
+            raise CheckFailed(
+                f"with {case.name}, deploy() changes {', '.join(left)}",
+                means="what the process does next goes another way",
+                mend="change settings only within a with statement, such as torch.no_grad()",
+            )
+        images = case.images().double()
+        ours = evaluated(copy.deepcopy(module), images)
+        with_norm = f" and norm={norm}" + ", and variances near 0" * tiny
+        forms = [
+            ("the deployed form", deployed),
+            ("a second one", deploy(module)),
+            ("its own deployed form", deploy(deployed)),
+        ]
+        for what, form in forms:
+            if not close(evaluated(form, images), ours, ROUNDING):
+                raise CheckFailed(
+                    f"with {case.name}{with_norm}, at progress {progress} {what} differs by"
+                    f" {difference(evaluated(form, images), ours):.3g}",
+                    means="the accuracy that was measured is not the one that is shipped",
+                    mend="compute the same as in eval mode, with each norm's own eps; raise convzoo.LifecycleError,"
+                    " with the progress at which it will be possible, where that cannot be yet",
+                )
+        with torch.no_grad():
+            for tensor in deployed.state_dict().values():
+                tensor.zero_()
+        names = changed(before, module.state_dict())
+        if case is usual[0]:
+            _follows_its_original(case, copy.deepcopy(module), images)
+        if names or shared or not all(each.training for each in module.modules()):
+            raise CheckFailed(
+                f"with {case.name}, deploying, or what is done to the deployed form, changes"
+                f" {', '.join(names or shared) or 'the mode'} of the original",
+                means="a training that goes on after a look at the deployed form goes wrong",
+                mend="build a new module from copies of the tensors",
+            )
+
+
+def _follows_its_original(case: Case, module: nn.Module, images: torch.Tensor) -> None:
+    """Raise CheckFailed if deploying again, after the weights have changed, gives the old ones."""
+    deploy(module)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.mul_(1.5)
+    expected, found = evaluated(copy.deepcopy(module), images), evaluated(deploy(module), images)
+    if not close(found, expected, ROUNDING):
+        raise CheckFailed(
+            f"with {case.name}, deployed once, trained on and deployed again it differs by"
+            f" {difference(found, expected):.3g}",
+            means="what is shipped is an earlier state of the training",
+            mend="let deploy() keep nothing",
+        )
+
+
+def _shared(module: nn.Module, deployed: nn.Module) -> list[str]:
+    """Names of the tensors that are in both."""
+    own = {tensor.data_ptr() for tensor in deployed.state_dict().values() if tensor.numel()}
+    return [name for name, tensor in module.state_dict().items() if tensor.numel() and tensor.data_ptr() in own]
+
+
+def _shrink_variances(module: nn.Module) -> None:
+    """Give running variances the size of a norm's eps, which then counts."""
+    for name, buffer in module.named_buffers():
+        if name.endswith("running_var"):
+            buffer.copy_(torch.linspace(1e-7, 1e-4, buffer.numel()).view_as(buffer))

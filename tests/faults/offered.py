@@ -1,0 +1,114 @@
+"""Faulty parts: norms, activations and slots."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from .sound import Attention, Quiet, broken
+
+
+@broken("uses_what_it_is_offered")
+class Headstrong(Attention):
+    def __init__(self, channels: int, *, act: Callable[..., nn.Module] = nn.ReLU) -> None:
+        super().__init__(channels)
+        self.act = nn.ReLU()
+
+
+@broken("uses_what_it_is_offered", "block")
+class Closed(Quiet):
+    def __init__(self, in_channels: int, *, attention: Callable[..., nn.Module] | None = None) -> None:
+        super().__init__(in_channels)
+
+
+@broken("uses_what_it_is_offered", "block")
+class Narrow(Quiet):
+    def __init__(self, in_channels: int, *, shortcut: Callable[..., nn.Module] = nn.Conv2d) -> None:
+        super().__init__(in_channels)
+
+
+@broken("uses_what_it_is_offered", "block")
+class HalfNormed(Quiet):
+    def __init__(self, in_channels: int, *, norm: Callable[..., nn.Module] = nn.BatchNorm2d) -> None:
+        super().__init__(in_channels)
+        self.first, self.second = norm(in_channels), nn.BatchNorm2d(in_channels)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(self.second(self.first(x)))
+
+
+@broken("uses_what_it_is_offered", "block")
+class HalfActivated(Quiet):
+    def __init__(self, in_channels: int, *, act: Callable[..., nn.Module] = nn.ReLU) -> None:
+        super().__init__(in_channels)
+        self.act = act()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.relu(super().forward(self.act(x)))
+
+
+@broken("uses_what_it_is_offered", "block")
+class Keeping(Quiet):
+    """Makes an attention, and forgets it."""
+
+    def __init__(self, in_channels: int, *, attention: Callable[..., nn.Module] | None = None) -> None:
+        super().__init__(in_channels)
+        self.attention = attention(in_channels) if attention else None
+
+
+@broken("uses_what_it_is_offered", "block", example={"planes": 64})
+class Miscounting(nn.Module):
+    """Makes its attention for the channels in, and gives it those that come out."""
+
+    def __init__(self, in_channels: int, *, planes: int, attention: Callable[..., nn.Module] | None = None) -> None:
+        super().__init__()
+        self.out_channels = planes
+        self.conv = nn.Conv2d(in_channels, planes, 1)
+        self.attention = attention(in_channels) if attention else nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.attention(self.conv(x))
+
+
+@broken("uses_what_it_is_offered", "shortcut")
+class BareWhenStrided(nn.Sequential):
+    def __init__(
+        self, in_channels: int, out_channels: int, *, stride: int = 1, norm: Callable[..., nn.Module] = nn.BatchNorm2d
+    ) -> None:
+        conv = nn.Conv2d(in_channels, out_channels, 1, stride)
+        super().__init__(*((conv, norm(out_channels)) if stride == 1 else (conv,)))
+
+
+@broken("uses_what_it_is_offered", "block", example={"planes": 64})
+class Expanding(Miscounting):
+    """Makes its attention for its planes, and more come out with any expansion but the default."""
+
+    def __init__(
+        self, in_channels: int, *, planes: int, expansion: int = 1, attention: Callable[..., nn.Module] | None = None
+    ) -> None:
+        super().__init__(planes, planes=planes * expansion, attention=attention)
+        self.conv = nn.Conv2d(in_channels, self.out_channels, 1)
+
+
+@broken("uses_what_it_is_offered", "shortcut")
+class OwnNormWhereItShrinks(nn.Sequential):
+    def __init__(self, in_channels: int, out_channels: int, *, norm: Callable[..., nn.Module] = nn.BatchNorm2d) -> None:
+        own = nn.BatchNorm2d if out_channels < in_channels else norm
+        super().__init__(nn.Conv2d(in_channels, out_channels, 1), own(out_channels))
+
+
+@broken("uses_what_it_is_offered", "block")
+class BareWhereItDrops(Quiet):
+    """Has its attention only where it drops nothing."""
+
+    def __init__(
+        self, in_channels: int, *, drop_path_rate: float = 0.0, attention: Callable[..., nn.Module] | None = None
+    ) -> None:
+        super().__init__(in_channels)
+        self.attention = attention(in_channels) if attention and not drop_path_rate else nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.attention(super().forward(x))
