@@ -43,7 +43,7 @@ A row of version 1 is one object on one line. Times are seconds, memory is bytes
     ``pairs`` and ``noise``: for each pair the four times of one batch in the order ours, theirs, theirs, ours (for
     noise: ours, twin, twin, ours); ``batches``, how many batches a time is the mean of.
 ``discarded``
-    Pairs that were disturbed, repeated, and counted nowhere: ``times`` (four), ``of`` (``pairs`` or ``noise``), ``why``.
+    Pairs that were disturbed, repeated and not counted: ``times`` (four), ``of`` (``pairs`` or ``noise``), ``why``.
 ``watch``
     What was watched, and what it saw over all: ``watched``, ``stolen``, ``waited`` (shares of time), ``clock``.
 """
