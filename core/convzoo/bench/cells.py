@@ -15,6 +15,7 @@ from convzoo.bench.engines import ENGINES, engine_of
 from convzoo.bench.settings import Settings, device_name, on_all, require_threads
 from convzoo.errors import OptionError, SpecError, did_you_mean, listed, require_choice, require_int, shown
 from convzoo.plugins.host import registry
+from convzoo.spec.kinds import KINDS
 from convzoo.spec.refs import Options, Ref
 
 LIBRARIES = ("timm", "torchvision")
@@ -182,6 +183,8 @@ def variants(words: Sequence[str], plugin: str | None = None) -> list[tuple[Comp
         raise OptionError("name variants to measure, such as resnet50 'resnest*'; `convzoo list` has all of them")
     found: dict[Competitor, bool] = {}
     for word in words or ("*",):
+        if word.endswith("]") and word.partition("[")[2].removesuffix("]") in KINDS:  # as a glob it is a set of letters
+            raise OptionError(f"{shown(word)}: options read name[option=value, ...], such as resnet50[attention=cbam]")
         composed = _COMPOSED.fullmatch(word)
         name, text = composed.groups() if composed else (word, "")
         names = list_models(name, plugin=plugin) if name != "" else []

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -96,12 +98,21 @@ def _stands(row: Row, how: How, again: bool) -> bool:
     return row.status != "measured" or (row.ratio or {}).get("width", 1) <= how.rule.precision
 
 
-def run(todo: Todo, how: How, path: Path, listener: Listener) -> Iterator[Row]:
+def run(
+    todo: Todo,
+    how: How,
+    path: Path,
+    listener: Listener,
+    until: float = math.inf,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[Row]:
     """Measure what is to do; each row is given when it is in the file.
 
-    An interrupt ends the run with a row of the cell that it fell into.
+    An interrupt ends the run with a row of the cell that it fell into. No cell begins after ``until`` on the ``clock``.
     """
     for number, (cell, each) in enumerate(todo.cells, start=1):
+        if clock() > until:
+            return
         listener.begins(cell, number, len(todo.cells))
         row = Row(each, "", cell.family, cell.to_dict(), todo.stamp, "interrupted", "the run was interrupted")
         try:

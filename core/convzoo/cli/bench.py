@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +55,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("--flush", action="store_true", help="on CUDA: empty the second-level cache before each batch")
     parser.add_argument("--no-memory", action="store_true", help="leave out the pass for memory and the start")
     parser.add_argument("--in-process", action="store_true", help="all cells in this process: quicker, less honest")
+    parser.add_argument(
+        "--minutes", type=float, metavar="M", help="begin no cell later; the same command goes on there"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of weights and images")
     parser.add_argument("--out", type=Path, default=Path(FILE), metavar="FILE", help=f"result file; default: {FILE}")
     parser.add_argument("--again", action="store_true", help="measure again what the result file has")
@@ -89,21 +94,24 @@ def run(options: argparse.Namespace) -> int:
     todo = resumed(found.cells, how, options.out, options.again)
     for note in (*found.notes, *todo.notes):
         print(f"note: {note}", file=sys.stderr)
-    rows, interrupted = _measured(todo, how, options.out)
+    rows, interrupted = _measured(todo, how, options.out, options.minutes)
     _keep(options, rows)
     show(rows)
+    if left := len(found.cells) - len(rows):
+        print(f"{left} of {len(found.cells)} cells are left; the same command goes on there")
     print(f"rows are in {options.out}")
     return 130 if interrupted else int(any(row.status in ("failed", "interrupted") for row in rows))
 
 
-def _measured(todo: Any, how: Any, path: Path) -> tuple[list[Row], bool]:
+def _measured(todo: Any, how: Any, path: Path, minutes: float | None) -> tuple[list[Row], bool]:
     from convzoo.bench.run import run as measure
     from convzoo.bench.terminal import listener
 
     rows = list(todo.kept)
+    until = math.inf if minutes is None else time.monotonic() + 60 * minutes
     with listener() as told:
         try:
-            for row in measure(todo, how, path, told):
+            for row in measure(todo, how, path, told, until):
                 rows.append(row)
         except KeyboardInterrupt:
             return rows, True

@@ -56,8 +56,9 @@ class OnnxRuntime(Engine):
 
         def call() -> Any:
             session.run_with_iobinding(binding)
-            return images is not None and binding.copy_outputs_to_cpu()[0]  # the session reads their memory
+            return binding.copy_outputs_to_cpu()[0]
 
+        call.images = images  # type: ignore[attr-defined]  # whose memory is bound, but not held
         return call
 
     def _session(self, model: nn.Module, images: torch.Tensor, settings: Settings) -> Any:

@@ -51,8 +51,8 @@ class OpenVino(Engine):
             },
         )
         request = compiled.create_infer_request()
-        given = openvino.Tensor(images.float().contiguous().numpy(), shared_memory=True)
-        request.set_input_tensor(given)
+        pixels = images.float().contiguous().numpy()
+        request.set_input_tensor(openvino.Tensor(pixels))  # a copy, which the request keeps
 
         def call() -> Any:
             request.infer()
