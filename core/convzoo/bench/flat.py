@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -131,7 +132,7 @@ def cells_of(row: Row, varying: Sequence[str]) -> list[str]:
         f"{images:,.1f}" if (images := value(row, "images_per_second")) is not None else "-",
         ratio(row),
         judgement(row),
-        f"{noise:.1%}" if noise is not None else "-",
+        f"{noise:.1%}" if noise is not None and noise < math.inf else "-",
         work,
         *map(megabytes, memory),
     ]

@@ -165,7 +165,7 @@ def read(path: str | Path) -> Results:
         results.notes.append(
             f"{path}: {count} rows are of version {shown(version)}; this convzoo reads version {VERSION}. Left out"
         )
-    if not results.rows and results.notes and not others and not half.startswith(_FIRST.encode()[: len(half)]):
+    if not results.rows and not others and not data.startswith(_FIRST.encode()[: len(data)]):
         raise ResultsError(f"{path} is no result file of convzoo bench: {results.notes[0]}")
     return results
 
