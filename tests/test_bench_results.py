@@ -43,7 +43,8 @@ def test_a_run_killed_at_any_byte_goes_on_with_no_row_lost_or_doubled(tmp_path: 
         append(whole, row(name))
     data = whole.read_bytes()
     ends = [i + 1 for i, byte in enumerate(data) if byte == ord("\n")]
-    for size in range(len(data) + 1):
+    near = {end + i for end in ends for i in (-2, -1, 0, 1) if end + i <= len(data)}
+    for size in sorted({*range(0, len(data), 37), *near}):
         file = tmp_path / "cut.jsonl"
         file.write_bytes(data[:size])
         kept = [name for name, end in zip("abc", ends, strict=True) if size >= end - 1]

@@ -166,7 +166,7 @@ def read(path: str | Path) -> Results:
             f"{path}: {count} rows are of version {shown(version)}; this convzoo reads version {VERSION}. Left out"
         )
     if not results.rows and not others and not data.startswith(_FIRST.encode()[: len(data)]):
-        raise ResultsError(f"{path} is no result file of convzoo bench: {results.notes[0]}")
+        raise ResultsError(f"{path} is no result file of convzoo bench")
     return results
 
 
