@@ -43,7 +43,7 @@ def test_every_setting_goes_with_every_pair() -> None:
     ).cells
     assert len(cells) == len(set(cells)) == 2 * 2 * 2 * 2 * 2
     assert {cell.theirs.label for cell in cells} == {
-        f"{l}:resnet{n}" for l in ("timm", "torchvision") for n in (18, 50)
+        f"{library}:resnet{n}" for library in ("timm", "torchvision") for n in (18, 50)
     }
     assert {cell.settings.dtype for cell in cells} == {"float32", "bfloat16"}
     assert all(Cell.from_dict(cell.to_dict(), cell.family) == cell for cell in cells)
