@@ -11,7 +11,7 @@ import pytest
 
 from convzoo.bench.flat import COLUMNS, write_csv
 from convzoo.bench.results import VERSION, ResultsError, Row, append, final_ids, mend, read
-from convzoo.bench.terminal import printed
+from convzoo.cli.timings import printed
 
 CELL = {
     "ours": {"library": "convzoo", "name": "resnet50", "options": "", "form": "training", "label": "resnet50"},

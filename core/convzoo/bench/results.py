@@ -81,7 +81,26 @@ class ResultsError(ConvzooError, ValueError):
 
 @dataclass
 class Row:
-    """One cell's result; the module says what the fields hold."""
+    """One cell's result; the module says what the fields hold.
+
+    Args:
+        id: of the cell under its stamp.
+        time: when the cell ended.
+        family: of the variant.
+        cell: competitors and settings.
+        stamp: where and with what.
+        status: one of :data:`STATUSES`.
+        why: a sentence, or nothing.
+        work: whether the two do the same.
+        figures: times of a batch, and images per second.
+        ratio: of the speeds, with its interval and verdict.
+        noise: of the machine.
+        memory: of each of the two.
+        startup: of each of the two.
+        samples: raw times.
+        discarded: disturbed pairs.
+        watch: what was watched.
+    """
 
     id: str
     time: str
@@ -107,7 +126,7 @@ class Row:
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Row:
-        """The row of what JSON gave; keys that this version does not know are left out.
+        """The row of the ``record`` that JSON gave; keys that this version does not know are left out.
 
         Raises:
             ResultsError: something is missing, or is of another type.
@@ -125,7 +144,7 @@ class Row:
 
 @dataclass
 class Results:
-    """What a file has: its whole ``rows``, and ``notes`` of what could not be read, a sentence each."""
+    """What a file has: its whole ``rows``, and ``notes`` on what could not be read, a sentence each."""
 
     rows: list[Row] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -171,7 +190,9 @@ def read(path: str | Path) -> Results:
 
 
 def append(path: str | Path, row: Row) -> None:
-    """Add a row to a file, which is made if it is not there, in one piece; a half line at its end is cut first.
+    """Add a ``row`` to the file at ``path`` in one piece; a half line at its end is cut first.
+
+    The file is made if it is not there.
 
     Raises:
         ResultsError: the file has something else in it.
@@ -186,7 +207,7 @@ def append(path: str | Path, row: Row) -> None:
 
 
 def mend(path: str | Path) -> bool:
-    """Cut a half line at the end of a result file; whether there was one.
+    """Cut a half line at the end of the result file at ``path``; whether there was one.
 
     Raises:
         ResultsError: the file has something else in it.
@@ -199,7 +220,7 @@ def mend(path: str | Path) -> bool:
 
 
 def final_ids(rows: Iterable[Row]) -> set[str]:
-    """The ids that a resumed run has no need to measure again."""
+    """The ids of those ``rows`` that a resumed run has no need to measure again."""
     last = {row.id: row.status for row in rows}
     return {each for each, status in last.items() if status in FINAL}
 

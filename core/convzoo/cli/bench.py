@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
     """Measure what is asked for, print a table, and say whether every cell came to an end."""
     from convzoo.bench.cells import plan
     from convzoo.bench.run import resumed
-    from convzoo.bench.terminal import show
+    from convzoo.cli.timings import show
 
     how = _how(options)
     found = plan(
@@ -105,11 +105,11 @@ def run(options: argparse.Namespace) -> int:
 
 def _measured(todo: Any, how: Any, path: Path, minutes: float | None) -> tuple[list[Row], bool]:
     from convzoo.bench.run import run as measure
-    from convzoo.bench.terminal import listener
+    from convzoo.cli.timings import listener
 
     rows = list(todo.kept)
     until = math.inf if minutes is None else time.monotonic() + 60 * minutes
-    with listener() as told:
+    with listener(len(todo.cells)) as told:
         try:
             for row in measure(todo, how, path, told, until):
                 rows.append(row)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import io
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -128,10 +129,17 @@ class Bar(Plain):
         self.bar.stop()
 
 
-def listener(out: TextIO | None = None) -> Plain:
-    """A bar if rich is installed and ``out``, by default the standard error, is a terminal; lines otherwise."""
+def listener(cells: int, out: TextIO | None = None) -> Plain:
+    """A bar if rich is installed and ``out``, by default the standard error, is a terminal; lines otherwise.
+
+    Args:
+        cells: of the run; of a single one there is nothing to be said but its row.
+        out: where to.
+    """
     out = out or sys.stderr
-    return Bar(out) if has_rich() and out.isatty() else Plain(out)
+    if has_rich() and out.isatty():
+        return Bar(out)
+    return Plain(out) if cells > 1 or out.isatty() else Plain(io.StringIO())
 
 
 def _beneath(rows: Sequence[Row], fixed: str) -> str:
