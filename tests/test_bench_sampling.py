@@ -104,8 +104,11 @@ def test_a_calm_machine_needs_fewer_pairs_than_a_noisy_one() -> None:
 
 def test_a_spent_budget_leaves_a_row_unresolved_and_says_so() -> None:
     rule = Rule(precision=0.001, budget=2.0)
-    result = Machine(1, noise=0.1).sample(1.5, rule).result(rule, 1)
+    result = Machine(1, noise=0.1).sample(1.0, rule).result(rule, 1)
     assert result["status"] == result["ratio"]["verdict"] == "unresolved"
+    result = Machine(1, noise=0.1).sample(1.5, rule).result(rule, 1)
+    assert result["status"] == "unresolved"
+    assert result["ratio"]["verdict"] == "slower", "how much is not resolved, but that it is"
     assert "the budget of 2 s was spent after" in result["why"]
     assert "0.1% was asked" in result["why"]
 
@@ -141,7 +144,9 @@ def test_no_difference_within_the_noise_is_called_one() -> None:
     ratio = interval([[1.0, 1.02, 1.02, 1.0], [1.0, 1.021, 1.021, 1.0]] * 10)
     assert verdict(ratio, floor=0.01, resolved=True) == "faster"
     assert verdict(ratio, floor=0.03, resolved=True) == "same"
-    assert verdict(ratio, floor=0.01, resolved=False) == "unresolved"
+    wide = interval([[1.0, 1.02 + i / 10, 1.02 + i / 10, 1.0] for i in (-2, -1, 0, 1, 2)] * 3)
+    assert verdict(wide, floor=0.01, resolved=False) == "unresolved"
+    assert verdict(ratio, floor=0.01, resolved=False) == "faster"
 
 
 def test_few_pairs_have_no_interval() -> None:

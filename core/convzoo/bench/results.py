@@ -70,7 +70,8 @@ or a device cannot do it. ``interrupted``: a resumed run does it again."""
 FINAL = tuple(status for status in STATUSES if status != "interrupted")
 """What a resumed run leaves as it is."""
 VERDICTS = ("faster", "slower", "same", "unresolved")
-"""``same``: no difference beyond the noise of the machine was found, within the precision that was asked."""
+"""``same``: no difference beyond the noise of the machine was found, within the precision that was asked. A row whose
+status is ``unresolved`` may be ``faster`` or ``slower`` all the same, where all of its interval is beyond the noise."""
 KEY = "convzoo_bench"
 _FIRST = f'{{"{KEY}": '
 

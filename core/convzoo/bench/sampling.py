@@ -17,8 +17,8 @@ from convzoo.errors import OptionError, shown
 
 Stopwatch = Callable[[Callable[[], Any], int], float]
 """Seconds that one call takes, as the mean of so many calls in a row."""
-SHORTEST = 0.01
-"""Seconds that a time is taken over, at least: as many batches as that takes."""
+SHORTEST = 0.003
+"""Seconds that a time is taken over, at least: as many batches as that takes. The shorter, the fewer are disturbed."""
 MOST_BATCHES = 1000
 WARM_UP = 3
 """Calls before the first that counts, at least."""
@@ -78,14 +78,15 @@ class Samples:
     def result(self, rule: Rule, batch_size: int) -> dict[str, Any]:
         """``status``, ``why``, ``figures``, ``ratio``, ``noise``, ``samples`` and ``discarded`` of a row."""
         pairs, noise = self.pairs, self.noise
-        why = ""
+        why, disturbed = "", False
         if len(pairs) < LEAST or len(noise) < LEAST:  # too few were undisturbed: better disturbed figures than none
             pairs, noise = ([*kept, *self._discarded(of)] for kept, of in ((pairs, "pairs"), (noise, "noise")))
+            disturbed = True
             why = "too few pairs were undisturbed, so that the figures are of disturbed ones too; "
         if not pairs or not noise:
             return {"status": "unresolved", "why": f"the budget of {rule.budget:g} s was too short for one pair"}
         ratio, twin = interval(pairs, rule.confidence), interval(noise, rule.confidence)
-        resolved = self.resolved and not why
+        resolved = self.resolved and not disturbed
         if not resolved:
             width = f"the interval is {ratio.width:.1%} wide" if len(pairs) >= LEAST else "that is too few to tell"
             why += (
@@ -101,7 +102,7 @@ class Samples:
                 **_plain(ratio),
                 "width": ratio.width,
                 "precision": rule.precision,
-                "verdict": verdict(ratio, twin.farthest, resolved),
+                "verdict": "unresolved" if disturbed else verdict(ratio, twin.farthest, resolved),
             },
             "noise": {"floor": twin.farthest, **_plain(twin)},
             "samples": {"pairs": self.pairs, "noise": self.noise, "batches": self.batches},

@@ -77,18 +77,21 @@ def trimmed(values: np.ndarray) -> Any:
 def verdict(ratio: Interval, floor: float, resolved: bool) -> str:
     """``faster``, ``slower``, ``same`` or ``unresolved``: a difference is one if it is beyond chance and the floor.
 
+    Where the interval is wider than asked, a difference is one if all of the interval is beyond the floor, since what
+    is not known then is how large it is; and without one, nothing is said.
+
     Args:
         ratio: of the speeds, above 1 where ours is faster.
         floor: the largest ratio, less 1, that the machine gives between like things.
         resolved: whether the interval is as narrow as it was asked to be.
     """
-    if not resolved:
-        return "unresolved"
-    if ratio.low > 1 and ratio.value > 1 + floor:
+    least = ratio.value if resolved else ratio.low
+    most = ratio.value if resolved else ratio.high
+    if ratio.low > 1 and least > 1 + floor:
         return "faster"
-    if ratio.high < 1 and 1 / ratio.value > 1 + floor:
+    if ratio.high < 1 and 1 / most > 1 + floor:
         return "slower"
-    return "same"
+    return "same" if resolved else "unresolved"
 
 
 def summary(times: Sequence[float], batch_size: int) -> dict[str, float]:

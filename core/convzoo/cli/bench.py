@@ -55,6 +55,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("--flush", action="store_true", help="on CUDA: empty the second-level cache before each batch")
     parser.add_argument("--no-memory", action="store_true", help="leave out the pass for memory and the start")
     parser.add_argument("--in-process", action="store_true", help="all cells in this process: quicker, less honest")
+    parser.add_argument("--spread", choices=("ray",), help="over all devices and hosts that it has, a cell on each")
     parser.add_argument(
         "--minutes", type=float, metavar="M", help="begin no cell later; the same command goes on there"
     )
@@ -91,10 +92,12 @@ def run(options: argparse.Namespace) -> int:
             raise OptionError(f"{file}: there is no folder {file.absolute().parent}")
     if (options.events or options.flush) and not found.cells[0].settings.on_cuda:
         raise OptionError("--events and --flush are for CUDA, and --device is cpu: leave one of them out")
+    if options.spread and options.in_process:
+        raise OptionError("--spread and --in-process exclude each other: leave one of them out")
     todo = resumed(found.cells, how, options.out, options.again)
     for note in (*found.notes, *todo.notes):
         print(f"note: {note}", file=sys.stderr)
-    rows, interrupted = _measured(todo, how, options.out, options.minutes)
+    rows, interrupted = _measured(todo, how, options)
     _keep(options, rows)
     show(rows)
     if left := len(found.cells) - len(rows):
@@ -103,15 +106,18 @@ def run(options: argparse.Namespace) -> int:
     return 130 if interrupted else int(any(row.status in ("failed", "interrupted") for row in rows))
 
 
-def _measured(todo: Any, how: Any, path: Path, minutes: float | None) -> tuple[list[Row], bool]:
-    from convzoo.bench.run import run as measure
+def _measured(todo: Any, how: Any, options: argparse.Namespace) -> tuple[list[Row], bool]:
+    if options.spread:
+        from convzoo.bench.spread import run_on_ray as measure
+    else:
+        from convzoo.bench.run import run as measure
     from convzoo.cli.timings import listener
 
     rows = list(todo.kept)
-    until = math.inf if minutes is None else time.monotonic() + 60 * minutes
+    until = math.inf if options.minutes is None else time.monotonic() + 60 * options.minutes
     with listener(len(todo.cells)) as told:
         try:
-            for row in measure(todo, how, path, told, until):
+            for row in measure(todo, how, options.out, told, until):
                 rows.append(row)
         except KeyboardInterrupt:
             return rows, True
