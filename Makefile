@@ -53,7 +53,7 @@ gpu:
 	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) benchmarks/gpu.py $(GPU)
 
 bench: $(VENV)/installed
-	$(BIN)/pytest benchmarks -o python_files='bench_*.py' -o python_functions='bench_*' --benchmark-only \
+	$(BIN)/pytest benchmarks -o python_files='bench_*.py' -o python_functions='bench_*' -o pythonpath=benchmarks --benchmark-only \
 		--benchmark-group-by=group --benchmark-sort=name --benchmark-max-time=0.5 --benchmark-min-rounds=3 \
 		--benchmark-columns=median,iqr,rounds --benchmark-json=$(VENV)/benchmarks.json
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from conftest import network
+from suite import network
 
 import convzoo
 from convzoo.network.counting import count

@@ -8,7 +8,7 @@ import sys
 import pytest
 import timm
 import torch
-from conftest import network
+from suite import network
 
 import convzoo
 from convzoo.bench.memory import saved_for_backward

@@ -48,9 +48,7 @@ OVERSLEPT = 2e-4
 
 @pytest.mark.large
 @pytest.mark.parametrize(("sleep", "expected"), [(0.03, {"slower"}), (0.0, {"same", "unresolved"})])
-def test_a_sleep_of_three_percent_is_found_and_nothing_is_not_in_20_of_20_runs(
-    sleep: float, expected: set[str]
-) -> None:
+def test_a_sleep_of_three_percent_is_found_and_none_is_not_in_20_of_20_runs(sleep: float, expected: set[str]) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     verdicts = []
