@@ -1,8 +1,9 @@
 """Timing two competitors in pairs, A B B A, until the interval of their ratio is narrow enough or the budget is spent.
 
 In A B B A whatever drifts evenly, such as a clock that heats up, adds the same to both, and each of the two runs as
-often after itself as after the other. Between the pairs ours is timed against a twin of itself in the same way: what
-differs there is the machine's noise. Clocks and who watches are given, so that none of this depends on the time.
+often after itself as after the other. Every second pair is B A A B, so that each is as often first and last. Between
+the pairs ours is timed against a twin of itself in the same way: what differs there is the machine's noise. Clocks and
+who watches are given, so that none of this depends on the time.
 """
 
 from __future__ import annotations
@@ -138,14 +139,20 @@ def sample(
     start = clock()
     samples = Samples(batches=warmed_up((ours, theirs, twin), stopwatch, rule.budget / 4, clock))
     look_at = rule.least
+    turn = False
     while (spent := clock() - start) < rule.budget or not samples.pairs + samples._discarded("pairs"):
         for of, kept, other in (("pairs", samples.pairs, theirs), ("noise", samples.noise, twin)):
+            mine = (0, 3) if turn else (1, 2)  # A B B A, then B A A B: what the first or the last meets, both meet
+            calls = [ours if place in mine else other for place in range(4)]
+            calls[0]()  # what looked at the machine has left the caches to others
             watch.begin()
-            times = [stopwatch(each, samples.batches) for each in (ours, other, other, ours)]
+            found = [stopwatch(each, samples.batches) for each in calls]
+            times = found if turn else [found[1], found[0], found[3], found[2]]
             if disturbance := watch.end():
                 samples.discarded.append({"times": times, "of": of, "why": disturbance})
             else:
                 kept.append(times)
+        turn = not turn
         if len(samples.pairs) >= look_at and len(samples.noise) >= rule.least:
             ratio = interval(samples.pairs, rule.confidence)
             progress(ratio, spent)
