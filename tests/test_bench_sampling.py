@@ -120,13 +120,13 @@ def test_a_calm_machine_needs_fewer_pairs_than_a_noisy_one() -> None:
 
 
 def test_a_spent_budget_leaves_a_row_unresolved_and_says_so() -> None:
-    rule = Rule(precision=0.001, budget=2.0)
+    rule = Rule(precision=0.001, budget=6.0)
     result = Machine(1, noise=0.1).sample(1.0, rule).result(rule, 1)
     assert result["status"] == result["ratio"]["verdict"] == "unresolved"
     result = Machine(1, noise=0.1).sample(2.0, rule).result(rule, 1)
     assert result["status"] == "unresolved"
     assert result["ratio"]["verdict"] == "slower", "how much is not resolved, but that it is"
-    assert "the budget of 2 s was spent after" in result["why"]
+    assert "the budget of 6 s was spent after" in result["why"]
     assert "0.1% was asked" in result["why"]
 
 
