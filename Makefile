@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PLUGINS := $(sort $(wildcard plugins/*))
 WORKERS ?= 2
 
-.PHONY: help demo test test-large test-all gpu bench tables lint format catalogue reference clean
+.PHONY: help demo test test-large test-all gpu bench results tables lint format catalogue reference clean
 help:
 	@echo "make demo       set up, list the zoo, show a model, compare a variant of each family with timm, time six of them"
 	@echo "make test       set up, then run the tests"
@@ -13,6 +13,7 @@ help:
 	@echo "make test-all   both"
 	@echo "make gpu        all that needs a GPU, in under ten minutes and offline: its tests, and a bench of every family"
 	@echo "make bench      pytest-benchmark: creation, loading, inference, training, beside timm and torchvision"
+	@echo "make results    time a variant of each family beside timm's for the README, in about half an hour"
 	@echo "make tables     write the tables of the README again from benchmarks/results/"
 	@echo "make lint       ruff and mypy"
 	@echo "make format     let ruff format and mend what it can"
@@ -30,7 +31,7 @@ demo: $(VENV)/installed
 	$(BIN)/convzoo list
 	$(BIN)/convzoo show resnest50 --build
 	$(BIN)/convzoo parity $(DEMO) --input photos
-	$(BIN)/convzoo bench $(TIMED) --against timm --image-size 64 --budget 3 --in-process --no-memory --again \
+	$(BIN)/convzoo bench $(TIMED) --against timm --image-size 64 --threads 1 --budget 3 --in-process --no-memory --again \
 		--out $(VENV)/demo.jsonl
 
 # One variant of each family that timm has too.
@@ -56,6 +57,11 @@ bench: $(VENV)/installed
 	$(BIN)/pytest benchmarks -o python_files='bench_*.py' -o python_functions='bench_*' -o pythonpath=benchmarks --benchmark-only \
 		--benchmark-group-by=group --benchmark-sort=name --benchmark-max-time=0.5 --benchmark-min-rounds=3 \
 		--benchmark-columns=median,iqr,rounds --benchmark-json=$(VENV)/benchmarks.json
+
+# The README's table of a processor: one thread, since others may be at work on the other cores.
+results: $(VENV)/installed
+	$(BIN)/convzoo bench $(DEMO) --against timm --image-size 128 --threads 1 --out benchmarks/results/cpu.jsonl
+	$(BIN)/python benchmarks/tables.py
 
 tables: $(VENV)/installed
 	$(BIN)/python benchmarks/tables.py

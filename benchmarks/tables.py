@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 README = ROOT / "README.md"
 PLACE = re.compile(r"(<!-- results: (\S+) -->\n).*?(<!-- end of results -->)", re.DOTALL)
-OWED = "*Owed: no results of it have been committed yet; `make gpu` on a card makes them.*\n"
+OWED = "*This table is owed: no results of it have been committed yet. `make {}` makes them.*\n"
 
 
 def written(text: str) -> str:
@@ -27,7 +27,7 @@ def written(text: str) -> str:
 def table(path: Path) -> str:
     """A result file as a table in Markdown, with what it was measured on beneath it."""
     if not path.exists():
-        return OWED
+        return OWED.format("gpu" if path.stem == "gpu" else "results")
     rows = read(path).current()
     varying, fixed = shown_settings(rows)
     titles = ["variant", "against", *(name.replace("_", " ") for name in varying)]

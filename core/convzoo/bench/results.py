@@ -38,7 +38,8 @@ A row of version 1 is one object on one line. Times are seconds, memory is bytes
     For ``ours`` and ``theirs``, in a process of their own: ``peak`` (VmHWM), ``before`` (resident before the network
     was made), ``saved`` (for backward, by a training step), and on CUDA ``allocated``, ``reserved``, ``process``.
 ``startup``
-    For ``ours`` and ``theirs``: ``import_s``, ``create_s``, ``compile_s``, ``first_s`` (the first batch).
+    For ``ours`` and ``theirs``: ``torch_s`` and ``import_s`` (of the library, after torch), ``create_s``, ``first_s``
+    (until the first batch is there, compiling included), ``compile_s`` (of that, what later batches do not take).
 ``samples``
     ``pairs`` and ``noise``: for each pair the four times of one batch in the order ours, theirs, theirs, ours (for
     noise: ours, twin, twin, ours); ``batches``, how many batches a time is the mean of.
