@@ -116,7 +116,7 @@ def plan(
     """The cells of all of these together, once all of it has been found possible.
 
     Args:
-        words: names, aliases, globs, or either with options: ``resnext50_32x4d[attention=cbam]``.
+        words: names, aliases, globs, or either with options: ``resnet50[attention=cbam]``.
         against: ``timm``, ``torchvision``, ``self``, ``training``, another variant or composition of ours, or
             ``timm:NAME``, ``torchvision:NAME``. By default ``self``, which gives a variant's own speed.
         plugin: only variants that it contributed; without ``words``, all of them.
@@ -180,7 +180,7 @@ def variants(words: Sequence[str], plugin: str | None = None) -> list[tuple[Comp
             f" Known are {listed(plugins)}."
         )
     if not words and plugin is None:
-        raise OptionError("name variants to measure, such as resnet50 'resnest*'; `convzoo list` has all of them")
+        raise OptionError("name variants to measure, such as resnet50 'resnet*'; `convzoo list` has all of them")
     found: dict[Competitor, bool] = {}
     for word in words or ("*",):
         if word.endswith("]") and word.partition("[")[2].removesuffix("]") in KINDS:  # as a glob it is a set of letters
