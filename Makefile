@@ -5,12 +5,16 @@ BIN := $(VENV)/bin
 PLUGINS := $(sort $(wildcard plugins/*))
 WORKERS ?= 2
 
-.PHONY: help demo test test-large test-all lint format catalogue reference clean
+.PHONY: help demo test test-large test-all gpu bench results tables lint format catalogue reference clean
 help:
-	@echo "make demo       set up, then list the zoo, show a model, and compare a variant of each family with timm"
+	@echo "make demo       set up, list the zoo, show a model, compare a variant of each family with timm, time six of them"
 	@echo "make test       set up, then run the tests"
 	@echo "make test-large every variant against its peer, every tensor corrupted, and what else is too long for every run"
 	@echo "make test-all   both"
+	@echo "make gpu        all that needs a GPU, in under ten minutes and offline: its tests, and a bench of every family"
+	@echo "make bench      pytest-benchmark: creation, loading, inference, training, beside timm and torchvision"
+	@echo "make results    time a variant of each family beside timm's for the README, in about half an hour"
+	@echo "make tables     write the tables of the README again from benchmarks/results/"
 	@echo "make lint       ruff and mypy"
 	@echo "make format     let ruff format and mend what it can"
 	@echo "make catalogue  write down again what each first-party distribution contributes"
@@ -27,10 +31,15 @@ demo: $(VENV)/installed
 	$(BIN)/convzoo list
 	$(BIN)/convzoo show resnest50 --build
 	$(BIN)/convzoo parity $(DEMO) --input photos
+	$(BIN)/convzoo bench $(TIMED) --against timm --image-size 64 --threads 1 --budget 3 --in-process --no-memory --again \
+		--out $(VENV)/demo.jsonl
 
 # One variant of each family that timm has too.
 DEMO := resnet50 resnetrs50 resnext50_32x4d wide_resnet50_2 seresnet50 seresnext50_32x4d senet154 \
 	ecaresnet50d ecaresnext50t_32x4d cbam_resnet50 resnest50 skresnext50_32x4d densenet121
+
+# Six of them, timed for a few seconds each: enough to see the table, and it says where that does not resolve.
+TIMED := resnet50 resnext50_32x4d seresnet50 resnest50 skresnext50_32x4d densenet121
 
 test: $(VENV)/installed
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not large"
@@ -39,6 +48,23 @@ test-large: $(VENV)/installed
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m large
 
 test-all: test test-large
+
+# With the packages that a GPU image has: nothing is set up, and nothing is installed.
+gpu:
+	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) benchmarks/gpu.py $(GPU)
+
+bench: $(VENV)/installed
+	$(BIN)/pytest benchmarks -o python_files='bench_*.py' -o python_functions='bench_*' -o pythonpath=benchmarks --benchmark-only \
+		--benchmark-group-by=group --benchmark-sort=name --benchmark-max-time=0.5 --benchmark-min-rounds=3 \
+		--benchmark-columns=median,iqr,rounds --benchmark-json=$(VENV)/benchmarks.json
+
+# The README's table of a processor: one thread, since others may be at work on the other cores.
+results: $(VENV)/installed
+	$(BIN)/convzoo bench $(DEMO) --against timm --image-size 128 --threads 1 --out benchmarks/results/cpu.jsonl
+	$(BIN)/python benchmarks/tables.py
+
+tables: $(VENV)/installed
+	$(BIN)/python benchmarks/tables.py
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

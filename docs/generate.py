@@ -37,6 +37,7 @@ MODULE_NAMES = (
     "convzoo.network.keys",
     "convzoo.network.counting",
     "convzoo.testing.numerics",
+    "convzoo.bench.results",
 )
 """What users and authors may rely on, in the order of the page."""
 

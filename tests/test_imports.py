@@ -29,12 +29,13 @@ BELOW = {
 }
 """What a folder may import of the core; other folders may import what is on no higher floor."""
 HIGHER = {
-    "building": {"testing", "cli", "api"},
-    "resnet": {"testing", "cli", "building", "network"},  # by the public functions, as other plugins
-    "testing": {"cli"},
+    "building": {"testing", "cli", "bench", "api"},
+    "resnet": {"testing", "cli", "bench", "building", "network"},  # by the public functions, as other plugins
+    "testing": {"cli", "bench"},
+    "bench": {"cli"},
     "errors": {path.partition("/")[0].removesuffix(".py") for path in FILES} - {"errors"},
-    "layers": {"testing", "cli", "api", "building", "network", "plugins", "resnet"},
-    "layouts": {"testing", "cli", "api", "building", "network", "plugins", "resnet", "layers"},
+    "layers": {"testing", "cli", "bench", "api", "building", "network", "plugins", "resnet"},
+    "layouts": {"testing", "cli", "bench", "api", "building", "network", "plugins", "resnet", "layers"},
 }
 
 
@@ -149,7 +150,16 @@ def test_private_imports_are_noticed() -> None:
 def test_specs_plugins_and_listing_need_no_torch() -> None:
     light = [
         *(module for module, file in MODULES.items() if floor(file) in ("spec", "plugins", "errors", "layouts", "api")),
-        *("convzoo.cli", "convzoo.cli.list", "convzoo.cli.show", "convzoo.cli.plugins", "convzoo.cli.scaffold"),
+        *(
+            "convzoo.cli",
+            "convzoo.cli.bench",
+            "convzoo.bench.results",
+            "convzoo.bench.cells",
+            "convzoo.cli.list",
+            "convzoo.cli.show",
+            "convzoo.cli.plugins",
+            "convzoo.cli.scaffold",
+        ),
         "convzoo.resnet.plugin",
     ]
     code = "import importlib, sys; [importlib.import_module(m) for m in sys.argv[1:]]; print('torch' in sys.modules)"

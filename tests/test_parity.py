@@ -12,13 +12,18 @@ import timm
 import torch
 
 import convzoo
+from convzoo.bench.competitors import full_precision
 from convzoo.network.weights import load_weights
 from convzoo.plugins.host import registry
 from convzoo.testing.numerics import jitter, jitter_norms, largest_difference, load_images, silent_weights
-from convzoo.testing.parity import Comparison, compare
+from convzoo.testing.parity import Comparison, compare, reference_model, reference_of
 
 from .facts import rows
 
+ONE_OF_EACH_FAMILY = (
+    *("resnet50", "resnetrs50", "resnext50_32x4d", "wide_resnet50_2", "seresnet50", "seresnext50_32x4d", "senet154"),
+    *("ecaresnet50d", "ecaresnext50t_32x4d", "cbam_resnet50", "resnest50", "skresnext50_32x4d", "densenet121"),
+)
 LARGE = 400_000_000
 DOUBLE = 50_000_000
 
@@ -99,6 +104,35 @@ def test_equals_timm_on_a_gpu(name: str, dtype: str, channels_last: bool) -> Non
     if dtype == "float64" and _params(name) >= DOUBLE:
         pytest.skip("float64 is for the variants small enough for it")
     _assert_equal(compare(name, device="cuda", dtype=dtype, image_size=64, channels_last=channels_last))
+
+
+def _assert_compiled_equals_timm(name: str, device: str, dtype: torch.dtype | None) -> None:
+    """Compiled, against timm's as it is: the two fuse in other ways, so that they agree up to rounding."""
+    torch.manual_seed(0)
+    reference = reference_of(name)
+    theirs = reference_model(reference).eval()
+    jitter_norms(theirs)
+    ours = convzoo.create_model(name, **dict(reference.overrides)).eval()
+    load_weights(ours, theirs.state_dict())
+    ours, theirs = ours.to(device), theirs.to(device)
+    images = load_images("random", 64).to(device)
+    torch.compiler.reset()
+    with torch.no_grad(), torch.autocast(device, dtype, enabled=dtype is not None), full_precision():
+        found = largest_difference({"output": (torch.compile(ours)(images).float(), theirs(images).float())})
+    assert found.relative <= (1e-4 if dtype is None else 5e-2)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16, torch.float16], ids=["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("name", ONE_OF_EACH_FAMILY)
+def test_compiled_equals_timm_on_a_gpu(name: str, dtype: torch.dtype | None) -> None:
+    _assert_compiled_equals_timm(name, "cuda", dtype)
+
+
+@pytest.mark.large
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16], ids=["float32", "bfloat16"])
+def test_compiled_equals_timm(dtype: torch.dtype | None) -> None:
+    _assert_compiled_equals_timm("resnet18", "cpu", dtype)
 
 
 def test_complex_numbers_differ_in_either_part_and_integers_are_equal_or_not() -> None:
