@@ -14,7 +14,7 @@ import convzoo
 from convzoo import Component, OptionError
 from convzoo.plugins.host import plugins
 from convzoo.testing import CheckFailed, checks
-from convzoo.testing.kit.combinations import covering
+from convzoo.testing.kit.combinations import combined_cases, covering
 from convzoo.testing.kit.probe import Probe
 
 FACTORS: dict[str, tuple[Any, ...]] = {"a": (1, 2, 3), "b": "xyz", "c": (False, True), "d": (0, 1, 2, 4)}
@@ -122,8 +122,8 @@ def test_what_a_part_refuses_is_no_case() -> None:
     convzoo.register(Component("attention", "combined", Gate, "a part of a test"), plugin="combined")
     try:
         probe = next(check.examined for check in checks("combined") if isinstance(check.examined, Probe))
-        hard = [case for case in probe.combined if case.geometry["ref"].options.get("mode") == "hard"]
-        assert len(probe.combined) == 12
+        hard = [case for case in combined_cases(probe) if case.geometry["ref"].options.get("mode") == "hard"]
+        assert len(combined_cases(probe)) == 12
         assert hard
         assert {case.geometry["widths"][0] % 8 for case in hard} == {0}
     finally:

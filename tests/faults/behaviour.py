@@ -191,3 +191,24 @@ class IdleInOddLayers(Attention):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x * 1 if self.idle else super().forward(x)
+
+
+@broken("computes_the_same_behind_a_norm_that_gives_its_input", "conv")
+class ReadingTwice(nn.Conv2d):
+    """Activates in place what it still reads, where its norm gives its input."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, norm: Callable[..., nn.Module] = nn.BatchNorm2d) -> None:
+        super().__init__(in_channels, out_channels, 3, padding=1)
+        self.norm = norm(out_channels)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = super().forward(x)
+        return torch.relu_(self.norm(y)) + y
+
+
+@broken("works_out_of_place_when_told", "act")
+class OverwritingInEvalMode(nn.Module):
+    inplace = True
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.elu(x, inplace=self.inplace or not self.training)

@@ -112,3 +112,18 @@ class BareWhereItDrops(Quiet):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.attention(super().forward(x))
+
+
+@broken("uses_what_it_is_offered", "conv")
+class ActivatedWhereGrouped(nn.Conv2d):
+    """Has an activation of its own where it has groups."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, *, groups: int = 1, act: Callable[..., nn.Module] = nn.ReLU
+    ) -> None:
+        super().__init__(in_channels, out_channels, 3, padding=1, groups=groups)
+        self.act = act()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = super().forward(x)
+        return self.act(F.relu(x) if self.groups > 1 else x)

@@ -13,8 +13,10 @@ from convzoo.building.factory import Factory
 from convzoo.layers import out_of_place
 from convzoo.spec.refs import Ref
 from convzoo.testing.kit.case import Case
+from convzoo.testing.kit.cases import all_cases, plain_cases, some_cases, usual_cases
+from convzoo.testing.kit.combinations import combined_cases
 from convzoo.testing.kit.probe import Probe
-from convzoo.testing.kit.promises import MODULES, CheckFailed, promise
+from convzoo.testing.kit.promises import MODULES, CheckFailed, NotApplicable, promise
 from convzoo.testing.kit.runs import changed, close, difference, evaluated, seeded, state_of, step
 
 ROUNDING = 1e-9
@@ -22,16 +24,16 @@ ROUNDING = 1e-9
 
 
 def _cases(probe: Probe) -> list[tuple[Case, Any]]:
-    return [(case, case.make()) for case in probe.all_cases()]
+    return [(case, case.make()) for case in all_cases(probe)]
 
 
 @promise(*(kind for kind in MODULES if kind != "act"))
 def leaves_its_input_alone(probe: Probe) -> None:
     """It changes nothing of the tensor that it is given, in training and in eval mode, whatever the norm gives."""
     identity = Factory(probe.registry, "norm", Ref("none"), {})
-    for case in probe.all_cases():
+    for case in all_cases(probe):
         norms: dict[str, dict[str, Any]] = {"": {}}
-        if case not in probe.combined:
+        if case not in combined_cases(probe):
             norms[" and a norm that gives its input"] = {"offers": {"norm": identity}}
         for norm, offers in norms.items():
             module = case.make(**offers)
@@ -48,17 +50,45 @@ def leaves_its_input_alone(probe: Probe) -> None:
                     )
 
 
+@promise(*MODULES)
+def computes_the_same_behind_a_norm_that_gives_its_input(probe: Probe) -> None:
+    """With a norm that gives the very tensor that it is given, it computes the same as with one that gives a copy."""
+    if not probe.part.declares("norm"):
+        raise NotApplicable("it does not declare norm")
+    for case in plain_cases(probe):
+        given = Factory(probe.registry, "norm", Ref("none"), {})
+        modules = (case.make(offers={"norm": norm}) for norm in (given, _copying))
+        outputs = [evaluated(module, case.images()) for module in modules]
+        if not torch.equal(*outputs):
+            raise CheckFailed(
+                f"with {case.name}, the outputs with norms that give their input and that give a copy differ by"
+                f" {difference(*outputs):.3g}",
+                means="with norm='none' it computes something else than it says",
+                mend="let no operation in place follow a norm, where what went into the norm is still read",
+            )
+
+
+class _Copying(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.clone()
+
+
+def _copying(*_: Any, **__: Any) -> nn.Module:
+    return _Copying()
+
+
 @promise("act")
 def works_out_of_place_when_told(probe: Probe) -> None:
     """With ``inplace`` False, where it has that, it changes nothing of the tensor that it is given."""
-    for case in probe.cases():
+    for case, mode in itertools.product(usual_cases(probe), (True, False)):
         module, images = out_of_place(case.make()), probe.images()
         before = images.clone()
         with torch.no_grad():
-            module(images)
+            module.train(mode)(images)
         if not torch.equal(images, before):
             raise CheckFailed(
-                f"with {case.name}, forward changes its input, though no module of it has inplace=True",
+                f"with {case.name}, in {'training' if mode else 'eval'} mode, forward changes its input, though none"
+                " of its modules has inplace=True",
                 means="behind a norm that gives its very input, shortcuts and later layers get wrong values",
                 mend="keep whether it works in place in an attribute `inplace`, and let forward follow that",
             )
@@ -143,7 +173,7 @@ def forgets_what_ran_before(probe: Probe) -> None:
 @promise(*MODULES)
 def reads_its_input_as_it_lies(probe: Probe) -> None:
     """It gives the same for a crop, some channels of another tensor or a turned map as for a copy of that."""
-    for case in probe.some_cases():
+    for case in some_cases(probe):
         module, images = case.make(), case.images(size=(8, 10))
         channels, (height, width) = images.shape[1], images.shape[2:]
         whole = torch.cat([images, images], 1)
@@ -168,7 +198,7 @@ def reads_its_input_as_it_lies(probe: Probe) -> None:
 @promise(*MODULES)
 def trains_after_evaluating(probe: Probe) -> None:
     """A pass in eval mode, under inference_mode too, changes nothing of the step of training that follows."""
-    for case in probe.some_cases():
+    for case in some_cases(probe):
         module, images = case.make_random(), case.images()
         fresh, start = copy.deepcopy(module), state_of(module)
         with torch.inference_mode():
@@ -201,7 +231,7 @@ def trains_after_evaluating(probe: Probe) -> None:
 @promise(*MODULES)
 def draws_from_torch(probe: Probe) -> None:
     """It draws every random number from torch's default generator, so that a seed repeats a step of training."""
-    for case in probe.all_cases():
+    for case in all_cases(probe):
         module, images = case.make_random(), case.images()
         state = state_of(module)
 

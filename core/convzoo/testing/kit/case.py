@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from convzoo.errors import OptionError
-
-if TYPE_CHECKING:
-    from convzoo.testing.kit.probe import Probe
+from convzoo.testing.kit.probe import Probe
 
 PLAIN = {"loudness": 1.0, "mean": 0.0}
 """Images that are not loud, and have no mean."""

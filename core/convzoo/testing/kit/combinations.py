@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import random
 import types
@@ -15,16 +16,13 @@ import torch
 from torch import nn
 
 from convzoo.layers import Maker
-from convzoo.spec.kinds import Position
 from convzoo.spec.refs import Ref
 from convzoo.testing.kit.case import Case
+from convzoo.testing.kit.probe import POSITIONS, Probe
 from convzoo.testing.kit.runs import evaluated
 
-if typing.TYPE_CHECKING:
-    from convzoo.testing.kit.probe import Probe
-
-COUNT, SOME = 12, 3
-"""Combined cases of a part, and of those the ones for what takes long."""
+COUNT = 12
+"""Combined cases of a part."""
 CANDIDATES = 24
 """Combinations that are drawn for each one that is taken."""
 LOOKS: dict[str, Sequence[Any]] = {
@@ -46,11 +44,6 @@ WIDTHS: dict[str, Sequence[tuple[int, ...]]] = {
 """What parts are called with; others get so many channels as in :data:`CHANNELS`."""
 CHANNELS = (64, 8, 24, 48, 160)
 DEPTHWISE = "as many as channels"
-POSITIONS = (
-    *(Position(0, 0, 0, 8), Position(1, 2, 5, 8), Position(0, 1, 1, 8), Position(3, 1, 7, 8)),
-    *(Position(2, 0, 4, 7), Position(4, 0, 9, 12)),
-)
-"""The first layer of a network, ones in the middle of a stage and at its ends, and one beyond the usual four stages."""
 
 
 class Affine(nn.Module):
@@ -76,7 +69,8 @@ MAKERS: dict[str, dict[str, Maker | None]] = {
 """What may be offered, by what it is called; None is what is offered otherwise."""
 
 
-def combined(probe: Probe) -> list[Case]:
+@functools.cache
+def combined_cases(probe: Probe) -> list[Case]:
     """Geometries, options, offers and images that come together, in a few cases that the part does not refuse."""
 
     def case(chosen: dict[str, Any]) -> Case:

@@ -14,6 +14,7 @@ from convzoo.network.lifecycle import Deployable, deploy, set_progress
 from convzoo.spec.refs import ref
 from convzoo.testing.kit.behaviour import ROUNDING
 from convzoo.testing.kit.case import Case
+from convzoo.testing.kit.cases import all_cases, usual_cases
 from convzoo.testing.kit.probe import Probe, made_with
 from convzoo.testing.kit.promises import MODULES, CheckFailed, promise
 from convzoo.testing.kit.runs import changed, close, difference, evaluated, state_of, step
@@ -30,8 +31,8 @@ def deploys_by_the_rules(probe: Probe) -> None:
     Unfinished, it is refused or exact.
     """
     made_with(probe, Deployable)
-    usual = probe.cases()
-    for case, progress, (norm, tiny) in itertools.product(probe.all_cases(), (0, 1), NORMS):
+    usual = usual_cases(probe)
+    for case, progress, (norm, tiny) in itertools.product(all_cases(probe), (0, 1), NORMS):
         if case not in usual and (progress == 0 or not tiny):
             continue
         offers = {"norm": Factory(probe.registry, "norm", norm, {})} if probe.part.declares("norm") else {}

@@ -9,6 +9,7 @@ from torch import nn
 
 from convzoo.errors import OptionError
 from convzoo.spec.kinds import SHARED
+from convzoo.testing.kit.cases import all_cases
 from convzoo.testing.kit.offered import geometries
 from convzoo.testing.kit.probe import CLASSES, Probe
 from convzoo.testing.kit.promises import MODULES, CheckFailed, NotApplicable, promise
@@ -138,7 +139,7 @@ def drops_only_in_training(probe: Probe) -> None:
     """If it declares drop_rate, that changes its outputs in training, and not in eval mode."""
     if not probe.part.declares("drop_rate"):
         raise NotApplicable("it does not declare drop_rate")
-    for case in probe.all_cases():
+    for case in all_cases(probe):
         ref = case.geometry.get("ref", probe.ref)
         try:
             never, module = (case.make(ref=ref.with_options(drop_rate=rate)) for rate in (0.0, RATE))

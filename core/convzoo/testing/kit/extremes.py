@@ -13,6 +13,8 @@ from torch import nn
 from convzoo.errors import OptionError
 from convzoo.spec.kinds import Position
 from convzoo.testing.kit.case import PLAIN, Case
+from convzoo.testing.kit.cases import all_cases, plain_cases, usual_cases
+from convzoo.testing.kit.combinations import combined_cases
 from convzoo.testing.kit.probe import CHANNELS, CLASSES, Probe
 from convzoo.testing.kit.promises import MODULES, STRIDED, CheckFailed, NotApplicable, promise
 from convzoo.testing.kit.runs import difference, evaluated, step
@@ -111,13 +113,13 @@ def _channels_out(probe: Probe, module: nn.Module, widths: tuple[int, ...]) -> i
 @promise(*MODULES)
 def works_on_small_maps(probe: Probe) -> None:
     """It works on maps of one to three pixels, in training and in eval mode, as late stages have them."""
-    cases = [case for case in probe.plain_cases() if case.stride == 1]
+    cases = [case for case in plain_cases(probe) if case.stride == 1]
     for case, size in itertools.product(cases, SMALL):
         _small(probe, case, size, 1)
-    for case in probe.cases():
+    for case in usual_cases(probe):
         _single(case)
     if probe.kind in STRIDED:
-        for case in (case for case in probe.cases() if case.stride == 2):
+        for case in (case for case in usual_cases(probe) if case.stride == 2):
             up = evaluated(case.make(), probe.images(size=(3, 3))).shape[2] == 2
             for size in SMALL[0 if up else 2 :]:
                 _small(probe, case, size, 2)
@@ -168,9 +170,9 @@ def _small(probe: Probe, case: Case, size: tuple[int, int], stride: int) -> None
 @promise(*MODULES)
 def stays_finite(probe: Probe) -> None:
     """For zeros, constant, dead and loud channels its output and all gradients are finite, in both modes."""
-    for number, case in enumerate(probe.all_cases()):
+    for number, case in enumerate(all_cases(probe)):
         extremes = list(_extremes(case).items())
-        if case in probe.combined:  # one of them each
+        if case in combined_cases(probe):  # one of them each
             extremes = [extremes[number % len(extremes)]]
         for name, images in extremes:
             module = case.make()

@@ -11,6 +11,7 @@ from torch import nn
 from convzoo.building.factory import Factory
 from convzoo.errors import OptionError
 from convzoo.spec.refs import Ref
+from convzoo.testing.kit.combinations import combined_cases
 from convzoo.testing.kit.probe import CHANNELS, Probe
 from convzoo.testing.kit.promises import CheckFailed, promise
 from convzoo.testing.kit.runs import close, evaluated
@@ -60,7 +61,7 @@ def honours_groups_and_dilation(probe: Probe) -> None:
 
 def _combined(probe: Probe) -> list[dict[str, Any]]:
     """What the combined cases are made with, but for what is asked of convolutions."""
-    return [{name: value for name, value in case.geometry.items() if name in BASE} for case in probe.combined]
+    return [{name: value for name, value in case.geometry.items() if name in BASE} for case in combined_cases(probe)]
 
 
 BASE = ("ref", "widths", "stride")

@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from convzoo.testing.kit.case import Case
+from convzoo.testing.kit.cases import all_cases, some_cases
 from convzoo.testing.kit.probe import Probe
 from convzoo.testing.kit.promises import MODULES, CheckFailed, promise
 
@@ -30,8 +31,8 @@ def differentiates_what_it_computes(probe: Probe) -> None:
 
     In training mode a random part may have other gradients, but not on average.
     """
-    both = probe.some_cases()
-    for case in probe.all_cases():
+    both = some_cases(probe)
+    for case in all_cases(probe):
         for training in (False, True) if case in both else (False,):
             # A kink, or a choice that flips, lies between two steps by chance, and not for both seeds.
             if (wrong := _wrong(case, training, 0)) and _wrong(case, training, 1):

@@ -6,6 +6,8 @@ import torch
 from torch import nn
 
 from convzoo.testing.kit.case import PLAIN, Case
+from convzoo.testing.kit.cases import all_cases, usual_cases
+from convzoo.testing.kit.combinations import combined_cases
 from convzoo.testing.kit.probe import SIZE, Probe
 from convzoo.testing.kit.promises import MODULES, CheckFailed, promise
 from convzoo.testing.kit.runs import changed, descend, seeded, state_of, step
@@ -17,7 +19,7 @@ STEPS, RATE = 4, 0.1
 @promise(*MODULES)
 def learns_with_every_parameter(probe: Probe) -> None:
     """A step of training gives every row of every parameter a gradient that is finite and not 0."""
-    for case in probe.all_cases():
+    for case in all_cases(probe):
         learned = _learned(case, 0)
         for seed in (1, 2):  # a narrow layer may be shut as it starts
             if not all(_all(case, rows) for rows in learned.values()):
@@ -33,7 +35,7 @@ def learns_with_every_parameter(probe: Probe) -> None:
 
 def _all(case: Case, rows: torch.Tensor) -> bool:
     """Whether a parameter learns: all its rows, or, in combined cases, where more is shut by chance, any."""
-    return bool(rows.any() if case in case.probe.combined else rows.all())
+    return bool(rows.any() if case in combined_cases(case.probe) else rows.all())
 
 
 def _learned(case: Case, number: int) -> dict[str, torch.Tensor]:
@@ -44,8 +46,8 @@ def _learned(case: Case, number: int) -> dict[str, torch.Tensor]:
     before = state_of(module)
     reached: set[str] = set()
     sizes = [(SIZE, SIZE - 2), (40, 36), (SIZE, SIZE)]  # one batch may shut a narrow layer
-    for seed, size in enumerate(sizes[: 1 if case in case.probe.combined else 3]):
-        step(module, case.images(batch=8 if size[0] == SIZE else 2, size=size, seed=seed))
+    for seed, size in enumerate(sizes[: 1 if case in combined_cases(case.probe) else 3]):
+        step(module, case.images(batch=8 if size[0] == SIZE else 2, size=size, seed=seed, **PLAIN))
         deaf = [name for name, parameter in named.items() if parameter.grad is None and name in reached]
         if deaf and size[0] != SIZE:
             raise CheckFailed(
@@ -76,7 +78,7 @@ def _learned(case: Case, number: int) -> dict[str, torch.Tensor]:
 @promise(*MODULES)
 def learns_from_where_it_starts(probe: Probe) -> None:
     """As it is made, a few steps of training move every parameter."""
-    for case in probe.cases():
+    for case in usual_cases(probe):
         with seeded(0):
             module = case.construct()
         idle = {name for name, _ in module.named_parameters()}
@@ -97,7 +99,7 @@ def learns_from_where_it_starts(probe: Probe) -> None:
 def reads_every_channel(probe: Probe) -> None:
     """Every channel of its input has a say in its output."""
     smooth = {"act": lambda **_: nn.SiLU()} if probe.part.declares("act") else {}
-    for case in probe.all_cases():
+    for case in all_cases(probe):
         heard = torch.zeros(case.images().shape[1], dtype=torch.bool)
         for seed in range(3):  # an activation of its own may be shut
             module = case.make(seed=seed, offers={**case.geometry.get("offers", {}), **smooth}).eval()

@@ -16,11 +16,13 @@ from convzoo.errors import OptionError
 from convzoo.layers import Maker
 from convzoo.spec.kinds import SHARED, kind_of
 from convzoo.spec.refs import Ref
+from convzoo.testing.kit.combinations import combined_cases
 from convzoo.testing.kit.probe import Probe
 from convzoo.testing.kit.promises import MODULES, STRIDED, CheckFailed, NotApplicable, promise
 from convzoo.testing.kit.watch import ACTIVATIONS, Operations
 
 DROPPING = "with drop_path_rate 0.2"
+SIZES = ("widths", "stride", "dilation", "groups")
 FEW = 4
 """Of the combined cases."""
 UNEVEN = 40
@@ -91,6 +93,8 @@ def geometries(probe: Probe) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "", {}
     if probe.kind in STRIDED:  # a shortcut is only asked for where the shape changes
         yield " at stride 2", {"stride": 2}
+    if "groups" in probe.part.kind.honoured:
+        yield " with 2 groups", {"groups": 2}
     if probe.part.declares("drop_path_rate"):
         yield f" {DROPPING}", {"drop_path_rate": 0.2}
         yield f" at stride 2 {DROPPING}", {"stride": 2, "drop_path_rate": 0.2}
@@ -100,8 +104,8 @@ def geometries(probe: Probe) -> Iterator[tuple[str, dict[str, Any]]]:
         for widths in probe.other_widths():
             yield f" from {widths[0]} to {widths[1]} channels", {"widths": widths}
     yield from ((f" with {said}", sizes) for said, sizes in probe.wider())
-    for case in probe.combined[:FEW]:
-        sizes = {name: value for name, value in case.geometry.items() if name in ("widths", "stride", "dilation")}
+    for case in combined_cases(probe)[:FEW]:
+        sizes = {name: value for name, value in case.geometry.items() if name in SIZES}
         yield f" with {', '.join(f'{name} {value}' for name, value in sizes.items())}", sizes
 
 

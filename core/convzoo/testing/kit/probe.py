@@ -17,8 +17,6 @@ from convzoo.plugins.registry import Owner, Registry
 from convzoo.spec.contributions import Component
 from convzoo.spec.kinds import Position
 from convzoo.spec.refs import Options, Ref
-from convzoo.testing.kit.case import Case
-from convzoo.testing.kit.combinations import POSITIONS, SOME, combined
 from convzoo.testing.kit.promises import STRIDED, CheckFailed, NotApplicable
 from convzoo.testing.numerics import jitter
 
@@ -26,7 +24,11 @@ CHANNELS = 64
 CLASSES = 10
 SIZE = 9
 BATCH = 4
-FIRST, *LATER = POSITIONS[:3]
+POSITIONS = (
+    *(Position(0, 0, 0, 8), Position(1, 2, 5, 8), Position(0, 1, 1, 8), Position(3, 1, 7, 8)),
+    *(Position(2, 0, 4, 7), Position(4, 0, 9, 12)),
+)
+"""The first layer of a network, ones in the middle of a stage and at its ends, and one beyond the usual four stages."""
 
 
 class Probe:
@@ -131,7 +133,7 @@ class Probe:
         first_dilation: int | None = None,
         groups: int = 1,
         drop_path_rate: float = 0.0,
-        position: Position | None = FIRST,
+        position: Position | None = POSITIONS[0],
         offers: Mapping[str, Any] | None = None,
     ) -> Any:
         """A new part.
@@ -163,36 +165,6 @@ class Probe:
         except OptionError as error:
             raise error.__cause__ or error from None  # a part that fails has refused nothing
 
-    def cases(self) -> list[Case]:
-        """The geometries that the part does not refuse, with each example: as it stands, and with stride 2."""
-        found = []
-        for number, ref in enumerate(self.refs):
-            label = f", {ref}" if number else ""
-            found.append(Case(("stride 1" if self.kind in STRIDED else "default") + label, self, {"ref": ref}))
-            if self.kind in STRIDED:
-                strided = Case(f"stride 2{label}", self, {"ref": ref, "stride": 2})
-                found += [strided] if strided.is_possible() else []
-        if self.part.declares("position"):
-            found += [Case(f"position {each.stage}.{each.layer}", self, {"position": each}) for each in LATER]
-        return found
-
-    def plain_cases(self) -> list[Case]:
-        """Those of :meth:`cases`, and of the first example with other widths, groups and dilation, one at a time."""
-        return [*self.cases(), *(case for case in self._others() if case.is_possible())]
-
-    def all_cases(self) -> list[Case]:
-        """Those of :meth:`plain_cases`, and :attr:`combined`."""
-        return [*self.plain_cases(), *self.combined]
-
-    def some_cases(self) -> list[Case]:
-        """Those of :meth:`cases`, and a few of :attr:`combined`: for what takes long."""
-        return [*self.cases(), *self.combined[:SOME]]
-
-    @functools.cached_property
-    def combined(self) -> list[Case]:
-        """See :func:`combined`."""
-        return combined(self)
-
     def other_widths(self) -> list[tuple[int, ...]]:
         """What it may be called with beside :attr:`usual`: as many channels in as out, more, and fewer."""
         widths: list[tuple[int, ...]] = []
@@ -201,15 +173,6 @@ class Probe:
         elif len(self.usual) == 2 and self.kind in STRIDED:
             widths = [(CHANNELS, CHANNELS), (CHANNELS, 2 * CHANNELS), (2 * CHANNELS, CHANNELS)]
         return [each for each in widths if each != self.usual]
-
-    def _others(self) -> Iterator[Case]:
-        for each in self.other_widths():
-            yield Case(" to ".join(map(str, each)) + " channels", self, {"widths": each})
-        if "groups" in self.part.kind.honoured:
-            yield Case("2 groups", self, {"groups": 2})
-            yield Case("2 groups and stride 2", self, {"groups": 2, "stride": 2})
-        if self.part.declares("dilation"):
-            yield Case("dilation 4", self, {"dilation": 4})
 
     def wider(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """What it is made with for other numbers of channels out, by each option that says so; and how to say it."""

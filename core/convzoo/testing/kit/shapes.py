@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from convzoo.errors import OptionError
+from convzoo.testing.kit.combinations import combined_cases
 from convzoo.testing.kit.heads import require_head
 from convzoo.testing.kit.probe import CHANNELS, Probe
 from convzoo.testing.kit.promises import ANY, MODULES, STRIDED, CheckFailed, promise
@@ -98,7 +99,7 @@ def declares_shapes(probe: Probe) -> None:
                 continue
             for size in SIZES:
                 _require_shape(probe, dilated, size, channels, 1, " with dilation 2")
-    for case in probe.combined:
+    for case in combined_cases(probe):
         if probe.kind == "stem":
             _stem(probe, case.make(), case.channels)
         elif probe.kind != "head":

@@ -11,6 +11,7 @@ import torch
 
 from convzoo.network.lifecycle import set_progress
 from convzoo.testing.kit.case import PLAIN
+from convzoo.testing.kit.cases import all_cases, some_cases
 from convzoo.testing.kit.probe import Probe
 from convzoo.testing.kit.promises import MAPS, MODULES, CheckFailed, NotApplicable, promise
 from convzoo.testing.kit.runs import close, descend, difference, evaluated, state_of, step
@@ -22,7 +23,7 @@ MANY = 40
 @promise(*MODULES)
 def keeps_its_state_in_state_dict(probe: Probe) -> None:
     """After some training, its state dict loaded into a new one makes that compute the same."""
-    cases = probe.some_cases()
+    cases = some_cases(probe)
     for case, used in itertools.product(cases, (False, True)):
         trained, fresh = case.make(), case.make(seed=1)
         if plain := [name for each in trained.modules() for name, value in vars(each).items() if _learns(value)]:
@@ -69,7 +70,7 @@ def keeps_its_state_in_state_dict(probe: Probe) -> None:
 @promise(*MODULES)
 def follows_device_and_dtype(probe: Probe) -> None:
     """It runs where and in what it was moved to: meta, float64, bfloat16, and CUDA where there is one."""
-    for case in probe.some_cases():
+    for case in some_cases(probe):
         images = case.images(**PLAIN)
         with torch.device("meta"):
             shape = _moved(case.name, "the meta device", case.make_random(), images.to("meta"))
@@ -122,7 +123,7 @@ def _moved(case: str, where: str, module: torch.nn.Module, images: torch.Tensor)
 def keeps_channels_last(probe: Probe) -> None:
     """What comes in as channels_last goes out as channels_last, in training and in eval mode."""
     last = torch.channels_last
-    for case in probe.all_cases():
+    for case in all_cases(probe):
         module = case.make().to(memory_format=last)
         for mode in (True, False):
             with torch.no_grad():
@@ -139,7 +140,7 @@ def keeps_channels_last(probe: Probe) -> None:
 @promise(*MODULES)
 def runs_under_autocast(probe: Probe) -> None:
     """Under torch.autocast in bfloat16 it trains and evaluates, and gives about the same."""
-    for case in probe.some_cases():
+    for case in some_cases(probe):
         module, images = case.make_random(), case.images(**PLAIN)
         state = state_of(module)
         for mode in (True, False):
@@ -178,7 +179,7 @@ def runs_under_autocast(probe: Probe) -> None:
 @promise(*MODULES)
 def copies(probe: Probe) -> None:
     """It pickles and deep-copies, before and after a step of training; a copy shares nothing with the original."""
-    for case, trained in itertools.product(probe.some_cases(), (False, True)):
+    for case, trained in itertools.product(some_cases(probe), (False, True)):
         module, images = case.make(), case.images()
         if trained:
             step(module, images)

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from convzoo.testing.kit.cases import all_cases, some_cases
 from convzoo.testing.kit.probe import Probe
 from convzoo.testing.kit.promises import MODULES, CheckFailed, promise
 from convzoo.testing.kit.runs import evaluated, seeded, step
@@ -110,7 +111,7 @@ def leaves_the_process_alone(probe: Probe) -> None:
 
     Of torch's default generator it takes numbers in turn, and never seeds it.
     """
-    for case, what in itertools.product(probe.some_cases(), ("making it", "training it", "evaluating it")):
+    for case, what in itertools.product(some_cases(probe), ("making it", "training it", "evaluating it")):
         module = None if what == "making it" else case.make()
         images, states = case.images(batch=2, size=(4, 4)), []
         with usual_settings():
@@ -136,7 +137,7 @@ def leaves_the_process_alone(probe: Probe) -> None:
 @promise(*MODULES)
 def starts_by_the_seed(probe: Probe) -> None:
     """Made twice after one torch.manual_seed, it starts with the same weights; and no two instances share any."""
-    for case in probe.all_cases():
+    for case in all_cases(probe):
         made = []
         with torch.random.fork_rng(devices=[]):
             for seed in (0, 0, 1):
@@ -173,7 +174,7 @@ def _is_drawn(tensor: torch.Tensor) -> bool:
 @promise(*MODULES)
 def follows_train_and_eval(probe: Probe) -> None:
     """train() and eval() reach every module of it, and running it changes no module's mode."""
-    for case in probe.all_cases():
+    for case in all_cases(probe):
         module = case.make()
         for number, mode in enumerate((True, True, False, True)):
             where = "as it is made,"
@@ -187,7 +188,8 @@ def follows_train_and_eval(probe: Probe) -> None:
                     )
             wrong = _in_other_mode(module, mode)
             if not wrong:
-                (step if mode else evaluated)(module, case.images(batch=2, size=(4, 4)))
+                for size in (4, case.stride):  # the last makes a map of one pixel
+                    (step if mode else evaluated)(module, case.images(batch=2, size=(size, size)))
                 with contextlib.suppress(ValueError), torch.no_grad():  # norms refuse to train on single values
                     module(case.images(batch=1, size=(4, 4)))
                 wrong, where = _in_other_mode(module, mode), f"after a pass in {'training' if mode else 'eval'} mode"

@@ -7,6 +7,7 @@ import copy
 import torch
 from torch import nn
 
+from convzoo.testing.kit.cases import usual_cases
 from convzoo.testing.kit.probe import BATCH, Probe
 from convzoo.testing.kit.promises import MODULES, CheckFailed, NotApplicable, promise
 from convzoo.testing.kit.runs import close, difference, evaluated
@@ -15,7 +16,7 @@ from convzoo.testing.kit.runs import close, difference, evaluated
 @promise(*MODULES)
 def compiles(probe: Probe) -> None:
     """torch.compile takes it without a graph break, in training and in eval mode, and it gives the same answer."""
-    for case in probe.cases():
+    for case in usual_cases(probe):
         module, images = case.make_random(), probe.images()
         for mode in (True, False):
             module.train(mode)
@@ -51,7 +52,7 @@ def compiles(probe: Probe) -> None:
 @promise(*MODULES)
 def exports(probe: Probe) -> None:
     """torch.export takes it in eval mode, for any batch size, and it gives the same answer."""
-    for case in probe.cases():
+    for case in usual_cases(probe):
         module = _Within(case.make()).eval()
         batch = torch.export.Dim("batch", min=2, max=1024)
         try:
