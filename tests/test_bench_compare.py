@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,37 +11,11 @@ import pytest
 from convzoo.bench.compare import UNTOLD, change, compare
 from convzoo.bench.ranks import p_value, shift
 from convzoo.bench.results import Row, append
-from convzoo.bench.statistics import interval
 from convzoo.cli import main
 
-STAMP = {"machine": {"processor": "one"}, "versions": {"torch": "2.11", "convzoo": "0.1"}, "settings": {"flush": False}}
+from .bench_rows import STAMP, cell, row
+
 RNG = np.random.default_rng
-
-
-def cell(name: str = "resnet50", theirs: str = "timm") -> dict[str, Any]:
-    return {
-        "ours": {"library": "convzoo", "name": name, "options": "", "form": "training", "label": name},
-        "theirs": {"library": theirs, "name": name, "options": "", "form": "training", "label": f"{theirs}:{name}"},
-        **{"mode": "infer", "device": "cpu", "dtype": "float32", "memory_format": "contiguous", "engine": "eager"},
-        **{"batch_size": 1, "image_size": 224, "threads": 2},
-    }
-
-
-def row(
-    seed: int = 0, ours: float = 1.0, pairs: int = 40, day: float = 1.0, spread: float = 0.01, **fields: Any
-) -> Row:
-    """A row whose times are 10 ms, ours by ``ours`` and all by ``day``, each with a log-normal error."""
-    random = RNG(seed)
-    times = 0.01 * day * np.exp(spread * random.standard_normal((pairs, 4)))
-    noise = 0.01 * day * np.exp(spread * random.standard_normal((pairs, 4)))
-    times[:, [0, 3]] *= ours
-    twin = interval(noise.tolist())
-    made = {
-        "ratio": {"value": 1.0, "precision": 0.02, "verdict": "same"},
-        "noise": {"floor": twin.farthest},
-        "samples": {"pairs": times.tolist(), "noise": noise.tolist(), "batches": 1},
-    }
-    return Row("id", "", "resnet", **{"cell": cell(), "stamp": STAMP, "status": "measured", **made, **fields})
 
 
 def files(folder: Path, old: list[Row], new: list[Row]) -> tuple[Path, Path]:

@@ -68,6 +68,7 @@ def data(rows: Sequence[Row]) -> dict[str, Any]:
     return {
         "rows": records,
         "stamps": stamps,
+        "settings": list(SETTINGS),
         "varying": varying,
         "fixed": fixed,
         "remarks": remarks(rows),

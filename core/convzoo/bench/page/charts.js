@@ -35,7 +35,7 @@ function drawRatios(shown, choose) {
   const told = all.map((row, at) => ({ row, at })).filter(({ row }) => row.ratio != null);
   const mute = all.map((row, at) => ({ row, at })).filter(({ row }) => row.ratio == null);
   const floors = told.map(({ row }) => row.noise_floor ?? 0);
-  const noise = { type: "bar", orientation: "h", name: "noise", hoverinfo: "skip", width: 0.9, opacity: 0.5,
+  const noise = { type: "bar", orientation: "h", name: "noise", hoverinfo: "none", width: 0.9, opacity: 0.8,
     marker: { color: colour("line") }, y: told.map(({ at }) => at), base: floors.map((f) => 1 / (1 + f)),
     x: floors.map((f) => 1 + f - 1 / (1 + f)), customdata: told.map(({ row }) => row.index) };
   const bars = { type: "bar", orientation: "h", name: "ratio", width: 0.55, base: 1,
@@ -50,7 +50,7 @@ function drawRatios(shown, choose) {
     text: mute.map(({ row }) => escaped(row.status)), textposition: "middle right", hoverinfo: "text",
     hovertext: mute.map(({ row }) => escaped(row.why || row.status)), customdata: mute.map(({ row }) => row.index),
     textfont: { color: colour("slower") } };
-  const wide = byId("ratios").clientWidth > 640;
+  const wide = !matchMedia("(max-width: 45rem)").matches;
   const short = all.map((row) => escaped(row.variant.length > 16 ? `${row.variant.slice(0, 15)}…` : row.variant));
   draw("ratios", [noise, bars, without], layout({ barmode: "overlay", showlegend: false,
     height: 90 + 22 * Math.max(1, all.length),
@@ -83,8 +83,9 @@ function drawScatter(id, title, of, shown, choose) {
     hovertext: found.map(({ row, side, x, y }) =>
       `${escaped(side.label(row))}<br>${x.toPrecision(4)} ${escaped(title)}<br>${y.toPrecision(4)} images/s`) }));
   const best = front(points.flat());
-  traces.push({ type: "scatter", mode: "lines", name: "Pareto front", hoverinfo: "skip", x: best.map(({ x }) => x),
-    y: best.map(({ y }) => y), line: { color: colour("faint"), dash: "dot", shape: "hv" } });
+  traces.push({ type: "scatter", mode: "lines+markers", name: "Pareto front", hoverinfo: "skip", x: best.map(({ x }) => x),
+    y: best.map(({ y }) => y), line: { color: colour("faint"), dash: "dot", shape: "hv" },
+    marker: { size: 17, symbol: "circle-open", color: colour("faint"), line: { width: 1.5 } } });
   draw(id, traces, layout({ xaxis: { title: { text: title }, rangemode: "tozero" },
     yaxis: { title: { text: "images/s" }, rangemode: "tozero" } }), choose);
 }

@@ -1,8 +1,7 @@
 // What holds the page together: one choice of rows for the table and all charts, and one chosen row.
 "use strict";
 
-const settings = ["mode", "engine", "dtype", "memory_format", "batch_size", "image_size", "device", "threads"];
-const groupOf = (row) => settings.map((name) => plain(row[name])).join(", ");
+const groupOf = (row) => data.settings.map((name) => plain(row[name])).join(", ");
 
 function makeGroups() {
   const counts = new Map();
@@ -42,6 +41,7 @@ function choose(index) {
   byId("samples-of").textContent = `${row.variant} | ${row.against}, ${groupOf(row)}: ${row.status}`
     + `${row.why ? `: ${row.why}` : ""}. ${count} pairs of times, ${row.discarded_count} thrown away.`;
   drawSamples(row);
+  byId("samples").scrollIntoView({ block: "nearest" });
 }
 
 function drawStamps() {
@@ -61,5 +61,7 @@ makeFilters(redraw);
 makeGroups();
 drawStamps();
 redraw();
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawCharts(shownRows()));
+for (const query of ["(prefers-color-scheme: dark)", "(max-width: 45rem)"]) {
+  matchMedia(query).addEventListener("change", () => drawCharts(shownRows()));
+}
 document.body.dataset.ready = "yes";
