@@ -32,7 +32,7 @@ demo: $(VENV)/installed
 	$(BIN)/convzoo show resnest50 --build
 	$(BIN)/convzoo parity $(DEMO) --input photos
 	$(BIN)/convzoo bench $(TIMED) --against timm --image-size 64 --threads 1 --budget 3 --in-process --no-memory --again \
-		--out $(VENV)/demo.jsonl
+		--out $(VENV)/demo.jsonl --report $(VENV)/demo.html
 
 # One variant of each family that timm has too.
 DEMO := resnet50 resnetrs50 resnext50_32x4d wide_resnet50_2 seresnet50 seresnext50_32x4d senet154 \

@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from convzoo.cli import bench_files
+from convzoo.cli.bench_files import share
 from convzoo.errors import OptionError, shown
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ FILE = "bench.jsonl"
 """Where rows go by default."""
 EPILOG = """A NAME may be a glob, and have options: resnet50, 'resnet*', 'resnet50[attention=cbam]'. Lists
 are separated by commas. Rows are appended to the result file as they come; the same command again measures what is not
-there yet. Exits with 1 when a cell failed or was interrupted."""
+there yet. Exits with 1 when a cell failed or was interrupted, and where a row is slower than --fail-above allows."""
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -48,8 +50,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("--batch-size", type=_numbers, default=[1], metavar="N", help="images, such as 1,64")
     parser.add_argument("--image-size", type=_numbers, default=[], metavar="PX", help="default: the variant's own")
     parser.add_argument("--threads", type=int, metavar="N", help="of the processor; default: as many as cores")
-    parser.add_argument("--precision", type=_share, default=0.02, help="width of the interval to reach; default: 2%%")
-    parser.add_argument("--confidence", type=_share, default=0.95, help="of the interval; default: 95%%")
+    parser.add_argument("--precision", type=share, default=0.02, help="width of the interval to reach; default: 2%%")
+    parser.add_argument("--confidence", type=share, default=0.95, help="of the interval; default: 95%%")
     parser.add_argument("--budget", type=float, default=60.0, metavar="S", help="seconds of timing a cell; default: 60")
     parser.add_argument("--events", action="store_true", help="on CUDA: time the device alone, by its events")
     parser.add_argument("--flush", action="store_true", help="on CUDA: empty the second-level cache before each batch")
@@ -63,11 +65,17 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("--out", type=Path, default=Path(FILE), metavar="FILE", help=f"result file; default: {FILE}")
     parser.add_argument("--again", action="store_true", help="measure again what the result file has")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write the rows as CSV too")
+    bench_files.add(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Measure what is asked for, print a table, and say whether every cell came to an end."""
+    bench_files.check(options)
+    if options.compare:
+        return bench_files.compare(options)
+    if options.from_:
+        return bench_files.show_again(options)
     from convzoo.bench.cells import plan
     from convzoo.bench.run import resumed
     from convzoo.cli.timings import show
@@ -87,9 +95,6 @@ def run(options: argparse.Namespace) -> int:
         image_size=options.image_size,
         threads=options.threads,
     )
-    for file in filter(None, (options.out, options.csv)):
-        if not file.absolute().parent.is_dir():
-            raise OptionError(f"{file}: there is no folder {file.absolute().parent}")
     if (options.events or options.flush) and not found.cells[0].settings.on_cuda:
         raise OptionError("--events and --flush are for CUDA, and --device is cpu: leave one of them out")
     if options.spread and options.in_process:
@@ -98,8 +103,8 @@ def run(options: argparse.Namespace) -> int:
     for note in (*found.notes, *todo.notes):
         print(f"note: {note}", file=sys.stderr)
     rows, interrupted = _measured(todo, how, options)
-    _keep(options, rows)
     show(rows)
+    bench_files.keep(options, rows)
     if left := len(found.cells) - len(rows):
         print(f"{left} of {len(found.cells)} cells are left; the same command goes on there")
     print(f"rows are in {options.out}")
@@ -122,13 +127,6 @@ def _measured(todo: Any, how: Any, options: argparse.Namespace) -> tuple[list[Ro
         except KeyboardInterrupt:
             return rows, True
     return rows, False
-
-
-def _keep(options: argparse.Namespace, rows: list[Row]) -> None:
-    if options.csv:
-        from convzoo.bench.flat import write_csv
-
-        write_csv(rows, options.csv)
 
 
 def _how(options: argparse.Namespace) -> Any:
@@ -162,10 +160,3 @@ def _numbers(text: str) -> list[int]:
         return [int(word) for word in text.split(",")]
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected whole numbers such as 1,64, got {shown(text)}") from None
-
-
-def _share(text: str) -> float:
-    try:
-        return float(text.removesuffix("%")) / 100 if text.endswith("%") else float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected a share such as 2% or 0.02, got {shown(text)}") from None
