@@ -21,10 +21,12 @@ help:
 	@echo "make reference  write docs/reference.md again from the docstrings"
 	@echo "make clean      remove the virtual environment"
 
-# One call for all of them, so that pip takes the core from here.
+# One call for all of them, so that pip takes the core from here. One setuptools builds them all, and nothing is compiled
+# before it is imported, which halves the time.
 $(VENV)/installed: pyproject.toml constraints.txt $(PLUGINS:=/pyproject.toml)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]' $(PLUGINS:%=--editable ./%)
+	$(BIN)/pip install --quiet --constraint constraints.txt setuptools
+	$(BIN)/pip install --quiet --no-compile --no-build-isolation --constraint constraints.txt --editable '.[dev]' $(PLUGINS:%=--editable ./%)
 	@touch $@
 
 demo: $(VENV)/installed
