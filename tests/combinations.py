@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+import pytest
 import torch
 from torch import nn
 
@@ -32,6 +34,12 @@ def by_hand(kind: str, name: str, *args: Any, **options: Any) -> nn.Module:
 
 def blocks_with(option: str) -> list[str]:
     return [name for name in names("block") if part("block", name).declares(option)]
+
+
+def some(values: Iterable[Any], every: int = 3) -> list[Any]:
+    """Values to parametrize with, of which one in three is tried in every run, and all by `make test-all`."""
+    marks = (() if number % every == 0 else (pytest.mark.large,) for number in itertools.count())
+    return [pytest.param(*(v if isinstance(v, tuple) else (v,)), marks=m) for v, m in zip(values, marks, strict=False)]
 
 
 SMALL = {"planes": 8}

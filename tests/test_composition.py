@@ -26,6 +26,7 @@ from .combinations import (
     names,
     params,
     part,
+    some,
     spec,
 )
 
@@ -64,12 +65,12 @@ def combined(block: str, attention: str | None, stem: str | Ref, **where: Any) -
     return convzoo.create_model(spec(block, stem=stem), **options, **where)
 
 
-@pytest.mark.parametrize(("block", "attention", "stem"), COMBINATIONS)
+@pytest.mark.parametrize(("block", "attention", "stem"), some(COMBINATIONS))
 def test_any_block_learns_with_any_attention_and_stem(block: str, attention: str | None, stem: str) -> None:
     assert_it_learns(combined(block, attention, stem))
 
 
-@pytest.mark.parametrize(("block", "attention", "stem"), COMBINATIONS)
+@pytest.mark.parametrize(("block", "attention", "stem"), some(COMBINATIONS))
 def test_parameters_of_a_combination_add_up(block: str, attention: str | None, stem: str) -> None:
     chosen = by_hand("stem", stem, 3)
     # A plain stem as wide as the chosen one, so that the first block has the same input.
@@ -90,13 +91,13 @@ def test_every_layer_gets_an_attention_of_its_own(block: str, attention: str) ->
     assert len({id(m) for modules in found for m in modules}) == len(found)
 
 
-@pytest.mark.parametrize(("block", "conv", "cardinality"), CONVS)
+@pytest.mark.parametrize(("block", "conv", "cardinality"), some(CONVS))
 def test_any_conv_learns_in_any_block(block: str, conv: str, cardinality: int) -> None:
     options = {"cardinality": cardinality} if cardinality > 1 else {}
     assert_it_learns(convzoo.build(spec(block, conv=ref(conv), **options)))
 
 
-@pytest.mark.parametrize(("block", "conv", "cardinality"), CONVS)
+@pytest.mark.parametrize(("block", "conv", "cardinality"), some(CONVS))
 def test_the_conv_replaces_the_plain_one_at_the_same_widths_and_groups(block: str, conv: str, cardinality: int) -> None:
     options = {"cardinality": cardinality} if cardinality > 1 else {}
     plain = convzoo.build(spec(block, **options), device="meta")
@@ -121,7 +122,7 @@ def test_a_conv_groups_every_kernel_that_spans_pixels(conv: str) -> None:
         assert all(m.groups % groups == 0 for m in kernels)
 
 
-@pytest.mark.parametrize(("block", "shortcut"), SHORTCUTS)
+@pytest.mark.parametrize(("block", "shortcut"), some(SHORTCUTS))
 def test_any_shortcut_learns_in_any_block(block: str, shortcut: str) -> None:
     assert_it_learns(convzoo.build(spec(block, shortcut=ref(shortcut))))
 
@@ -135,14 +136,14 @@ def test_any_shortcut_learns_in_dilated_stages(block: str, shortcut: str, output
     assert model.forward_features(torch.randn(2, 3, 32, 32)).shape[2:] == (32 // output_stride,) * 2
 
 
-@pytest.mark.parametrize(("block", "conv", "cardinality"), DILATED_CONVS)
+@pytest.mark.parametrize(("block", "conv", "cardinality"), some(DILATED_CONVS))
 def test_any_conv_learns_in_dilated_stages(block: str, conv: str, cardinality: int) -> None:
     options = {"cardinality": cardinality} if cardinality > 1 else {}
     assert_it_learns(convzoo.create_model(spec(block, conv=ref(conv), **options), output_stride=1))
 
 
 @pytest.mark.parametrize("wider", [True, False])
-@pytest.mark.parametrize(("block", "shortcut"), SHORTCUTS)
+@pytest.mark.parametrize(("block", "shortcut"), some(SHORTCUTS))
 def test_the_shortcut_stands_where_the_shape_changes_and_only_there(block: str, shortcut: str, wider: bool) -> None:
     net = spec(block, shortcut=ref(shortcut))
     if not wider:

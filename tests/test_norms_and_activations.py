@@ -16,7 +16,7 @@ from convzoo.network.model import ConvNet
 from convzoo.resnet.norms import InstanceNorm
 from convzoo.testing.numerics import jitter_norms, load_images, silent_weights
 
-from .combinations import VARIANTS, assert_it_learns, by_hand, count_of, layers_of, names, spec
+from .combinations import VARIANTS, assert_it_learns, by_hand, count_of, layers_of, names, some, spec
 
 
 class Operations(TorchDispatchMode):
@@ -51,7 +51,7 @@ def of_batch_norms_and_relus(variant: str) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("norm", [name for name in names("norm") if name != "batch"])
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", some(VARIANTS))
 def test_the_norm_reaches_every_layer_that_has_one(variant: str, norm: str) -> None:
     model = convzoo.create_model(variant, norm=ref(norm, **NORM_OPTIONS.get(norm, {})), device="meta")
     wanted = {norm_type(norm)} - {nn.Identity}
@@ -64,7 +64,7 @@ def test_the_norm_reaches_every_layer_that_has_one(variant: str, norm: str) -> N
 
 
 @pytest.mark.parametrize("act", ["silu", "prelu"])
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", some(VARIANTS))
 def test_the_activation_reaches_every_layer_that_has_one(variant: str, act: str) -> None:
     model = convzoo.create_model(variant, act=act, device="meta")
     assert count_of(model, nn.ReLU) == 0
@@ -94,7 +94,7 @@ def test_the_norm_and_activation_of_one_part_hold_within_it_and_nowhere_else() -
         assert (count_of(each, nn.BatchNorm2d) >= 2, count_of(each, nn.ReLU)) == (True, 2)
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", some(VARIANTS))
 def test_no_layer_has_a_norm_or_activation_of_its_own_in_its_forward(variant: str) -> None:
     model = convzoo.create_model(variant, norm="none", act="silu", device="meta")
     assert [name for name in operations(model) if "relu" in name or "_norm" in name] == []

@@ -239,7 +239,8 @@ def test_wheel_has_the_whole_package_and_nothing_else(name: str, wheel: Wheel) -
     wanted = {path.relative_to(sources(name)).as_posix() for path in package(name).rglob("*.py")}
     wanted.add(f"{package(name).name}/py.typed")
     if name == "convzoo":
-        wanted |= {path.relative_to(sources(name)).as_posix() for path in package(name).rglob("*.tmpl")}
+        data = [*package(name).rglob("*.tmpl"), *(package(name) / "bench" / "page").iterdir()]
+        wanted |= {path.relative_to(sources(name)).as_posix() for path in data}
         wanted.add("convzoo/plugins/catalogue.json")
     with zipfile.ZipFile(wheel(name)) as archive:
         assert {file for file in archive.namelist() if ".dist-info/" not in file} == wanted
