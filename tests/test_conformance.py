@@ -1,8 +1,7 @@
 """Every first-party plugin keeps every promise, without an expected failure.
 
-Every part is examined in every run; compilers, which take long, are tried on one part of each kind of each plugin, and
-by `make test-all` on all. Of the models, `make test-all` examines all, and every run those that stand for the others:
-the smallest of each family, and the smallest that differ from these in how they are compared.
+`make test-all` examines every part and every model. Every run examines those that stand for the others: one part of each
+kind of each plugin, the smallest model of each family, and the smallest that differ from these in how they are compared.
 """
 
 from __future__ import annotations
@@ -26,8 +25,6 @@ SMALL = 30_000_000
 """Parameters from which on also the smallest of its family is left to `make test-all`."""
 NARROW = 12_000_000
 """Parameters from which on changing every tensor, one by one, is left to `make test-all`."""
-COMPILERS = {"compiles", "exports"}
-"""Checks that take as long as all others of a part."""
 WIDTHS = {"planes", "width", "base_width", "growth_rate"}
 """Options that say how wide a part is, and change nothing else."""
 
@@ -79,15 +76,14 @@ def examined() -> list[Any]:
     narrow = {name for name in smallest_of_each_family() if params(name) < NARROW}
     unlike = set({structure(spec): spec.name for spec in reversed(specs())}.values())
     for plugin in PLUGINS:
-        compiled: dict[str, str] = {}
+        firsts: dict[str, str] = {}
         for check in checks(plugin):
             kind, _, name = check.subject.partition("/")
-            one_of_its_kind = compiled.setdefault(kind, name) == name
+            first = firsts.setdefault(kind, name) == name
             every_tensor = check.promise.name == "uses_every_weight"
             if every_tensor and name not in unlike:
                 continue
-            large = kind == "model" and name not in (narrow if every_tensor else always)
-            large = large or (check.promise.name in COMPILERS and not one_of_its_kind)
+            large = name not in (narrow if every_tensor else always) if kind == "model" else not first
             found.append(pytest.param(check, id=str(check), marks=pytest.mark.large if large else ()))
     return found
 
