@@ -1,7 +1,8 @@
 """Every first-party plugin keeps every promise, without an expected failure.
 
-`make test-all` examines every part and every model. Every run examines those that stand for the others: one part of each
-kind of each plugin, the smallest model of each family, and the smallest that differ from these in how they are compared.
+`make test-all` examines every part and every model. Every run examines those that stand for the others: one part of
+each kind of each plugin, the smallest model of each family, and the smallest that differ from these in how they are
+compared.
 """
 
 from __future__ import annotations
