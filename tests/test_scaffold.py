@@ -241,13 +241,10 @@ PARTNERS = {
     "stem": ('"densenet40_k12_bc", stem="my-stem"', '"resnet20_b", stem="my-stem", attention="se", conv="shuffled"'),
 }
 """Networks of a kind's new part and parts of first-party plugins, as arguments."""
-QUICKEST = "attention"
-"""The kind whose package is installed in every run."""
 
 
-@pytest.mark.parametrize(
-    "kind", [pytest.param(kind, marks=[] if kind == QUICKEST else [pytest.mark.large]) for kind in EXAMPLES]
-)
+@pytest.mark.large
+@pytest.mark.parametrize("kind", EXAMPLES)
 def test_a_new_package_installs_passes_its_tests_and_goes_with_the_zoo(kind: str, tmp_path: Path) -> None:
     before = plugins_of(sys.executable, tmp_path)
     name = f"my-{kind}"

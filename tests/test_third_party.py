@@ -38,6 +38,7 @@ def res2net(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
 SLOW = ("compiles", "exports", "holds_no_memory")
 
 
+@pytest.mark.large
 def test_res2net_keeps_its_promises(res2net: ModuleType) -> None:
     """Those of its convolution, and the costs of its networks; the rest is for the suite that it brings."""
     passed = []

@@ -30,7 +30,7 @@ MORE = ["resnet50_gn", "seresnet50", "ecaresnet26t", "resnest50", "densenet121"]
     ("name", "library", "size"),
     [
         *PAIRS,
-        ("densenet121", "torchvision", 64),
+        pytest.param("densenet121", "torchvision", 64, marks=pytest.mark.large),
         *(pytest.param(name, "timm", 64, marks=pytest.mark.large) for name in MORE),
         pytest.param("resnet50", "torchvision", 64, marks=pytest.mark.large),
     ],
