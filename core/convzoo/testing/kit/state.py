@@ -141,7 +141,7 @@ def keeps_channels_last(probe: Probe) -> None:
 def runs_under_autocast(probe: Probe) -> None:
     """Under torch.autocast in bfloat16 it trains and evaluates, and gives about the same."""
     for case in some_cases(probe):
-        module, images = case.make_random(), case.images(**PLAIN)
+        module, images = case.make_random(), case.images(**PLAIN, size=(9, 7), batch=4)  # few values amplify rounding
         state = state_of(module)
         for mode in (True, False):
             module.load_state_dict(state)
