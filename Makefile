@@ -22,7 +22,7 @@ help:
 	@echo "make clean      remove the virtual environment"
 
 # One call for all of them, so that pip takes the core from here. One setuptools builds them all, and nothing is compiled
-# before it is imported, which halves the time.
+# before it is imported, which saves a third of the time.
 $(VENV)/installed: pyproject.toml constraints.txt $(PLUGINS:=/pyproject.toml)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt setuptools
