@@ -46,18 +46,20 @@ def test_plugin_readmes_run() -> None:
 
 
 COMMANDS = re.findall(r"^convzoo (?:list|show|plugins|new|check|parity|bench)\b.*?(?=\s+#|$)", README, re.MULTILINE)
-SLOW = ("convzoo check", "convzoo parity", "convzoo bench")
-"""What test_conformance.py, test_cli_parity.py and test_bench_*.py do in every run."""
+BRIEFLY = {"convzoo check": ["conv/shuffled"], "convzoo parity": [], "convzoo bench": ["--budget=1", "--image-size=64"]}
+"""Commands that take long, and words that make them brief: all of what they do is tested elsewhere."""
 
 
 @pytest.mark.parametrize(
-    "line", [pytest.param(line, marks=[pytest.mark.large] if line.startswith(SLOW) else []) for line in COMMANDS]
+    "line",
+    [pytest.param(line, marks=[pytest.mark.large] if line.startswith(tuple(BRIEFLY)) else []) for line in COMMANDS],
 )
 def test_commands_of_the_readme_run(
     line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(shlex.split(line)[1:]) == 0
+    words = shlex.split(line)
+    assert main([*words[1:], *BRIEFLY.get(" ".join(words[:2]), [])]) == 0
     captured = capsys.readouterr()
     assert captured.err == ""
     assert captured.out
