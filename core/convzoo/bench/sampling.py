@@ -1,13 +1,16 @@
 """Timing two competitors in pairs, A B B A, until the interval of their ratio is narrow enough or the budget is spent.
 
 In A B B A whatever drifts evenly, such as a clock that heats up, adds the same to both, and each of the two runs as
-often after itself as after the other. Every second pair is B A A B, so that each is as often first and last. Between
-the pairs ours is timed against a twin of itself in the same way: what differs there is the machine's noise. Clocks and
-who watches are given, so that none of this depends on the time.
+often after itself as after the other. Every second pair is B A A B, so that each is as often first and last. Ours has a
+twin, which runs against theirs as ours does, and against ours: what differs there is the machine's noise. So each of
+the three runs equally often, for whoever runs more often is in the caches more often. Clocks and who watches are given,
+so that none of this depends on the time.
 """
 
 from __future__ import annotations
 
+import itertools
+import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,6 +26,8 @@ SHORTEST = 0.003
 MOST_BATCHES = 1000
 WARM_UP = 3
 """Calls before the first that counts, at least."""
+IN_A_ROW = 8
+"""Pairs of the same two that are timed one after the other, where they are short."""
 
 
 class Watch(Protocol):
@@ -138,21 +143,29 @@ def sample(
     """
     start = clock()
     samples = Samples(batches=warmed_up((ours, theirs, twin), stopwatch, rule.budget / 4, clock))
+    kept = {"pairs": samples.pairs, "noise": samples.noise}
+    # Each of the three is in two of them, and comes to each from another one as often: their order is drawn.
+    meetings = [("pairs", ours, theirs), ("pairs", twin, theirs), ("noise", ours, twin)]
+    turns, draw = itertools.cycle((False, True)), random.Random(0)
     look_at = rule.least
-    turn = False
     while (spent := clock() - start) < rule.budget or not samples.pairs + samples._discarded("pairs"):
-        for of, kept, other in (("pairs", samples.pairs, theirs), ("noise", samples.noise, twin)):
-            mine = (0, 3) if turn else (1, 2)  # A B B A, then B A A B: what the first or the last meets, both meet
-            calls = [ours if place in mine else other for place in range(4)]
-            calls[0]()  # what looked at the machine has left the caches to others
-            watch.begin()
-            found = [stopwatch(each, samples.batches) for each in calls]
-            times = found if turn else [found[1], found[0], found[3], found[2]]
-            if disturbance := watch.end():
-                samples.discarded.append({"times": times, "of": of, "why": disturbance})
-            else:
-                kept.append(times)
-        turn = not turn
+        for of, mine, other in draw.sample(meetings, len(meetings)):
+            begun = clock()
+            for number in range(IN_A_ROW):
+                if number and clock() - begun > rule.budget / 20:
+                    break
+                turn = next(turns)
+                first = (0, 3) if turn else (1, 2)  # A B B A, then B A A B: what the first or last meets, both meet
+                calls = [mine if place in first else other for place in range(4)]
+                for each in calls[1::-1]:  # what looked at the machine, or ran before, has left the caches to others
+                    each()
+                watch.begin()
+                found = [stopwatch(each, samples.batches) for each in calls]
+                times = found if turn else [found[1], found[0], found[3], found[2]]
+                if disturbance := watch.end():
+                    samples.discarded.append({"times": times, "of": of, "why": disturbance})
+                else:
+                    kept[of].append(times)
         if len(samples.pairs) >= look_at and len(samples.noise) >= rule.least:
             ratio = interval(samples.pairs, rule.confidence)
             progress(ratio, spent)
