@@ -12,7 +12,7 @@ from torch import nn
 
 import convzoo
 from convzoo import Ref, Stage, ref
-from convzoo.layers import ConvNormAct
+from convzoo.layers import ConvNormAct, match_memory_format
 from convzoo.network.model import ConvNet
 
 from .combinations import (
@@ -202,6 +202,19 @@ def test_an_imagenet_stem_fits_a_cifar_network(variant: str, stem: str) -> None:
 
 
 LAST = torch.channels_last
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_a_format_that_is_matched_is_one_of_the_two_also_for_maps_of_one_pixel(size: int) -> None:
+    like = torch.randn(2, 3, size, size)
+    for turned in (
+        torch.randn(8, size, size, 2).permute(3, 0, 1, 2),
+        torch.randn(2, size, size, 8).permute(0, 3, 1, 2),
+    ):
+        assert match_memory_format(turned, like.to(memory_format=LAST)).is_contiguous(memory_format=LAST)
+        plain = match_memory_format(turned, like)
+        assert plain.is_contiguous() or plain.is_contiguous(memory_format=LAST)
+        assert torch.equal(plain, turned)
 
 
 @pytest.mark.parametrize("variant", [v for v in VARIANTS if convzoo.model_info(v).spec.params < 20_000_000])

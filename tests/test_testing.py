@@ -160,10 +160,19 @@ class Pooled(Attention):
         return super().forward(x) + x.mean((2, 3), keepdim=True)
 
 
+class RandomSlopes(nn.Module):
+    """Draws other numbers in bfloat16 than in float32."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        slope = 0.1 + 0.2 * torch.rand_like(x) if self.training else 0.2
+        return torch.where(x < 0, x * slope, x)
+
+
 @pytest.mark.parametrize(
     "contribution",
     [
         Component("attention", "plain", Attention, WORDS),
+        Component("act", "random_slopes", RandomSlopes, WORDS),
         Component("attention", "careful", Careful, WORDS),
         Component("block", "rounding", Rounding, WORDS, example={"width": 24}),
         Component("block", "pooled", Pooled, WORDS),

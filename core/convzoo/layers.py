@@ -223,10 +223,13 @@ def out_of_place(module: nn.Module) -> nn.Module:
 def match_memory_format(x: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     """``x``, in channels_last if ``like`` is; both are ``(N, C, H, W)``.
 
-    For the end of a ``forward`` that leaves the memory format on its way, as unfold, reshape and indexing do.
+    For the end of a ``forward`` that leaves the memory format on its way, as unfold, reshape and indexing do. Where
+    ``like`` is in both formats, as maps of one pixel are, ``x`` may be in either.
     """
-    last = like.is_contiguous(memory_format=torch.channels_last) and not like.is_contiguous()
-    return x.contiguous(memory_format=torch.channels_last) if last else x
+    last = torch.channels_last
+    if not like.is_contiguous():
+        return x.contiguous(memory_format=last) if like.is_contiguous(memory_format=last) else x
+    return x if x.is_contiguous(memory_format=last) else x.contiguous()
 
 
 def add(tensors: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -212,3 +212,29 @@ class OverwritingInEvalMode(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return F.elu(x, inplace=self.inplace or not self.training)
+
+
+@broken("evaluates_what_it_has_trained", "norm")
+class Deviating(nn.Module):
+    """Keeps deviations, and takes them for variances."""
+
+    spread: torch.Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels, 1, 1))
+        self.register_buffer("spread", torch.ones(channels, 1, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.training:
+            return x * (self.spread + 1e-5).rsqrt() * self.weight
+        variance = x.var((0, 2, 3), correction=0, keepdim=True)[0]
+        with torch.no_grad():
+            self.spread.lerp_(variance.sqrt().to(self.spread.dtype), 0.1)
+        return x * (variance + 1e-5).rsqrt() * self.weight
+
+
+@broken("evaluates_what_it_has_trained")
+class Halving(Attention):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) * (1 if self.training else 0.5)

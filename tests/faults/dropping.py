@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -31,6 +33,25 @@ class DroppingUnlessStrided(Residual):
 class DroppingUnscaled(Residual):
     def keep(self, x: torch.Tensor) -> torch.Tensor:
         return super().keep(x) * (1 - self.rate if self.training else 1)
+
+
+@broken("drops_whole_branches", "block")
+class DroppingWithoutAttention(Residual):
+    """Forgets to drop where it has an attention."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        *,
+        stride: int = 1,
+        attention: Callable[..., nn.Module] | None = None,
+        drop_path_rate: float = 0.0,
+    ) -> None:
+        super().__init__(in_channels, stride=stride, drop_path_rate=0.0 if attention else drop_path_rate)
+        self.attention = attention(in_channels) if attention else nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.attention(self.branch(x)) * self.keep(x) + self.path(x)
 
 
 @broken("drops_whole_branches", "block")

@@ -295,3 +295,33 @@ def of_unit_deviation(model: nn.Module) -> Any:
     for module in model.modules():
         if isinstance(module, (nn.Conv2d, nn.PReLU)):
             yield module.weight, lambda tensor: tensor.normal_().div_(tensor.std())
+
+
+class Learning(Attention):
+    """Sound but for what becomes of its activation when it is deployed."""
+
+    def __init__(self, channels: int, *, act: Callable[..., nn.Module] = nn.ReLU) -> None:
+        super().__init__(channels)
+        self.act = act()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.act(super().forward(x))
+
+    def deploy(self) -> nn.Module:
+        deployed = copy.deepcopy(self)
+        deployed.act = self.other()
+        return deployed
+
+
+@broken("deploys_by_the_rules")
+class MakingAnother(Learning):
+    """Forgets what the activation has learned."""
+
+    def other(self) -> nn.Module:
+        return type(self.act)().to(self.weight.dtype)
+
+
+@broken("deploys_by_the_rules")
+class HandingTheActivation(Learning):
+    def other(self) -> nn.Module:
+        return self.act

@@ -38,7 +38,14 @@ def _made_twice(depth: str) -> Model:
     return _made(str(1 + int(depth[:1] or 0) % 3))
 
 
+def _divided(depth: str) -> Model:
+    if 16 % int(depth):
+        raise convzoo.SpecError("a depth divides 16")
+    return model(name=f"tiny{depth}")
+
+
 BROKEN += [
+    ("makes_what_it_is_asked_for", Pattern("tiny{depth}", r"tiny(?P<depth>[1-9]\d*|0)", _divided, examples=("tiny4",))),
     ("goes_by_its_aliases", model(aliases=(ref("tinier", no_such_option=1),))),
     ("goes_by_its_aliases", model(aliases=(ref("tiniest", stem="no_such_stem"),))),
     ("makes_what_it_is_asked_for", Pattern("tiny{depth}", r"tiny(?P<depth>\d+)", _made)),

@@ -127,3 +127,25 @@ class ActivatedWhereGrouped(nn.Conv2d):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = super().forward(x)
         return self.act(F.relu(x) if self.groups > 1 else x)
+
+
+@broken("uses_what_it_is_offered", "shortcut")
+def pooled(
+    in_channels: int, out_channels: int, *, stride: int = 1, norm: Callable[..., nn.Module] = nn.BatchNorm2d
+) -> nn.Module:
+    """Has a norm of its own at a stride, where the channels stay as they are."""
+    pool = nn.AvgPool2d(stride, ceil_mode=True, count_include_pad=False)
+    if stride > 1 and in_channels == out_channels:
+        return nn.Sequential(pool, nn.BatchNorm2d(out_channels))
+    return nn.Sequential(pool, nn.Conv2d(in_channels, out_channels, 1, bias=False), norm(out_channels))
+
+
+@broken("heeds_its_options_at_every_stride", "conv")
+class SizedUnlessStrided(nn.Module):
+    def __init__(self, in_channels: int, out_channels: int, *, stride: int = 1, kernel_size: int = 5) -> None:
+        super().__init__()
+        size = kernel_size if stride == 1 else 3
+        self.conv = nn.Conv2d(in_channels, out_channels, size, stride, padding=size // 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x)

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from convzoo.layers import Maker
+from convzoo.spec.kinds import kind_of
 from convzoo.spec.refs import Ref
 from convzoo.testing.kit.case import Case
 from convzoo.testing.kit.probe import POSITIONS, Probe
@@ -58,11 +59,15 @@ class Affine(nn.Module):
         return x * self.weight + self.bias
 
 
+def _affine(channels: int, **_: Any) -> nn.Module:
+    return Affine(channels)
+
+
 MAKERS: dict[str, dict[str, Maker | None]] = {
     "norm": {
         "batch": None,
         "batch(eps=0.1)": lambda channels, **_: nn.BatchNorm2d(channels, eps=0.1),
-        "an affine one": lambda channels, **_: Affine(channels),
+        "an affine one": _affine,
     },
     "act": {"relu": None, "silu": lambda **_: nn.SiLU(), "tanh": lambda **_: nn.Tanh()},
 }
@@ -74,19 +79,21 @@ def combined_cases(probe: Probe) -> list[Case]:
     """Geometries, options, offers and images that come together, in a few cases that the part does not refuse."""
 
     def case(chosen: dict[str, Any]) -> Case:
-        geometry = {name: value for name, value in chosen.items() if name not in (*LOOKS, *MAKERS)}
+        geometry = {name: value for name, value in chosen.items() if name not in (*LOOKS, *makers)}
         if "dilation" in geometry:
             geometry["dilation"], geometry["first_dilation"] = geometry["dilation"]
         if geometry.get("groups") == DEPTHWISE:
             geometry["groups"] = geometry["widths"][0]
-        makers = {name: MAKERS[name][chosen[name]] for name in MAKERS if name in chosen}
-        geometry["offers"] = {name: maker for name, maker in makers.items() if maker}
+        offers = {name: made[chosen[name]] for name, made in makers.items() if name in chosen}
+        geometry["offers"] = {name: maker for name, maker in offers.items() if maker}
         said = ", ".join(f"{name} {value}" for name, value in chosen.items())
         look = {name: chosen[name] for name in LOOKS}
         look["size"] = tuple(max(side, geometry.get("stride", 1)) for side in look["size"])
         return Case(said, probe, geometry, look)
 
-    factors = {name: values for name, values in {**_factors(probe), **LOOKS}.items() if len(values) > 1}
+    makers = _makers(probe)
+    factors = {**_factors(probe), **{name: tuple(made) for name, made in makers.items()}, **LOOKS}
+    factors = {name: values for name, values in factors.items() if len(values) > 1}
     seed = zlib.crc32(f"{probe.kind}/{probe.component.name}".encode())
     return [case(each) for each in covering(factors, COUNT, seed, lambda each: case(each).is_possible())]
 
@@ -95,7 +102,7 @@ def _factors(probe: Probe) -> dict[str, Sequence[Any]]:
     """What may be combined, beside the images."""
     part = probe.part
     factors: dict[str, Sequence[Any]] = {
-        "ref": [*probe.refs, *_other_refs(probe)],
+        "ref": [*probe.refs, *(ref for _, ref in other_refs(probe))],
         "widths": WIDTHS.get(probe.kind, [(width,) * len(part.kind.arguments) for width in CHANNELS]),
     }
     if "stride" in part.kind.honoured:
@@ -108,7 +115,19 @@ def _factors(probe: Probe) -> dict[str, Sequence[Any]]:
         factors["position"] = POSITIONS
     if probe.kind == "block":
         factors["drop_path_rate"] = (0.0, 0.2)
-    return factors | {name: tuple(makers) for name, makers in MAKERS.items() if part.declares(name)}
+    return factors
+
+
+def _makers(probe: Probe) -> dict[str, dict[str, Maker | None]]:
+    """What the part may be offered under each name: norms, activations, and parts for slots that are empty."""
+    offered = {name: makers for name, makers in MAKERS.items() if probe.part.declares(name)}
+    return offered | {slot: {"empty": None, "an affine one": _affine} for slot in empty_slots(probe)}
+
+
+def empty_slots(probe: Probe) -> list[str]:
+    """Slots that nothing stands in by default, and whose parts keep the shape."""
+    slots = (name for name in probe.part.slots if kind_of(name).shape == "kept")
+    return [name for name in slots if probe.part.default(name, probe.registry) is None]
 
 
 def covering(
@@ -136,7 +155,7 @@ def _pairs(indices: Mapping[str, int]) -> set[tuple[tuple[str, int], ...]]:
     return set(itertools.combinations(indices.items(), 2))
 
 
-def _other_refs(probe: Probe) -> Iterator[Ref]:
+def other_refs(probe: Probe) -> Iterator[tuple[str, Ref]]:
     """The part with one option at a time set to another value: to every one that its type names, or to another number.
 
     Which numbers it can be used with nobody says, so those with which it does not run are left out.
@@ -148,12 +167,12 @@ def _other_refs(probe: Probe) -> Iterator[Ref]:
         value = probe.ref.options.get(name, part.default(name, probe.registry))
         for other in _named_values(part.hints.get(name)):
             if other != value:
-                yield probe.ref.with_options(**{name: other})
+                yield name, probe.ref.with_options(**{name: other})
         for other in _numbers(value):
             ref = probe.ref.with_options(**{name: other})
             with contextlib.suppress(Exception):
                 evaluated(probe.make(ref=ref), probe.images(batch=2))
-                yield ref
+                yield name, ref
 
 
 def _named_values(hint: Any) -> list[Any]:

@@ -20,8 +20,14 @@ from convzoo.testing.kit.promises import MODULES, CheckFailed, promise
 from convzoo.testing.kit.runs import changed, close, difference, evaluated, state_of, step
 from convzoo.testing.kit.surroundings import changed_settings
 
-NORMS = ((ref("batch"), False), (ref("batch", eps=1e-3), True), (ref("group"), False), (ref("none"), False))
-"""The norms that deploy() is tried with, and whether their running variances are about 0."""
+OFFERS = (
+    ({"norm": ref("batch")}, False),
+    ({"norm": ref("batch", eps=1e-3)}, True),
+    ({"norm": ref("group")}, False),
+    ({"norm": ref("none")}, False),
+    ({"norm": ref("batch"), "act": ref("prelu", init=0.1)}, False),
+)
+"""What deploy() is tried with, and whether the running variances of its norms are about 0."""
 
 
 @promise(*MODULES)
@@ -32,10 +38,12 @@ def deploys_by_the_rules(probe: Probe) -> None:
     """
     made_with(probe, Deployable)
     usual = usual_cases(probe)
-    for case, progress, (norm, tiny) in itertools.product(all_cases(probe), (0, 1), NORMS):
+    for case, progress, (offered, tiny) in itertools.product(all_cases(probe), (0, 1), OFFERS):
         if case not in usual and (progress == 0 or not tiny):
             continue
-        offers = {"norm": Factory(probe.registry, "norm", norm, {})} if probe.part.declares("norm") else {}
+        given = {name: ref for name, ref in offered.items() if probe.part.declares(name)}
+        offers = {name: Factory(probe.registry, name, ref, {}) for name, ref in given.items()}
+        said = "".join(f" and {name}={ref}" for name, ref in given.items())
         try:
             module = case.make(offers=offers).double().train()
         except OptionError:
@@ -57,8 +65,8 @@ def deploys_by_the_rules(probe: Probe) -> None:
             ) from error
         except Exception as error:
             raise CheckFailed(
-                f"with {case.name} and norm={norm}, deploy() fails: {type(error).__name__}: {error}",
-                means="models with it cannot be deployed with every norm",
+                f"with {case.name}{said}, deploy() fails: {type(error).__name__}: {error}",
+                means="models with it cannot be deployed with every norm and activation",
                 mend="where the norm cannot be folded, give copy.deepcopy(self)",
             ) from error
         if held := [name for name, tensor in deployed.state_dict(keep_vars=True).items() if tensor.grad_fn]:
@@ -79,7 +87,6 @@ def deploys_by_the_rules(probe: Probe) -> None:
             )
         images = case.images().double()
         ours = evaluated(copy.deepcopy(module), images)
-        with_norm = f" and norm={norm}" + ", and variances near 0" * tiny
         forms = [
             ("the deployed form", deployed),
             ("a second one", deploy(module)),
@@ -88,7 +95,7 @@ def deploys_by_the_rules(probe: Probe) -> None:
         for what, form in forms:
             if not close(evaluated(form, images), ours, ROUNDING):
                 raise CheckFailed(
-                    f"with {case.name}{with_norm}, at progress {progress} {what} differs by"
+                    f"with {case.name}{said}{', and variances near 0' * tiny}, at progress {progress} {what} differs by"
                     f" {difference(evaluated(form, images), ours):.3g}",
                     means="the accuracy that was measured is not the one that is shipped",
                     mend="compute the same as in eval mode, with each norm's own eps; raise convzoo.LifecycleError,"

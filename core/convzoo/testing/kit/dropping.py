@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from torch import nn
@@ -10,6 +11,7 @@ from torch import nn
 from convzoo.errors import OptionError
 from convzoo.spec.kinds import SHARED
 from convzoo.testing.kit.cases import all_cases
+from convzoo.testing.kit.combinations import empty_slots
 from convzoo.testing.kit.offered import geometries
 from convzoo.testing.kit.probe import CLASSES, Probe
 from convzoo.testing.kit.promises import MODULES, CheckFailed, NotApplicable, promise
@@ -30,13 +32,15 @@ def drops_whole_branches(probe: Probe) -> None:
     if not probe.part.declares("drop_path_rate"):
         raise NotApplicable("it does not declare drop_path_rate")
     # So that nothing mixes samples, or bends what is averaged.
-    plain = {name: lambda *_, **__: nn.Identity() for name in SHARED if probe.part.declares(name)}
-    for where, sizes in geometries(probe):
-        if "drop_path_rate" in sizes:
-            continue
+    plain: dict[str, Any] = {name: plain_part for name in SHARED if probe.part.declares(name)}
+    filled = plain | dict.fromkeys(empty_slots(probe), plain_part)
+    cases = [(where, sizes, plain) for where, sizes in geometries(probe) if "drop_path_rate" not in sizes]
+    if filled.keys() - plain.keys():
+        cases.append((f" with {' and '.join(filled.keys() - plain.keys())} filled", {}, filled))
+    for where, sizes, offers in cases:
         try:
             rates = (0.0, RATE, HIGH_RATE)
-            never, module, high = (probe.make(**sizes, offers=plain, drop_path_rate=rate) for rate in rates)
+            never, module, high = (probe.make(**sizes, offers=offers, drop_path_rate=rate) for rate in rates)
         except OptionError:
             continue
         widths = sizes.get("widths") or (None,)
@@ -64,6 +68,11 @@ def drops_whole_branches(probe: Probe) -> None:
             for sample in range(len(images)):
                 kept = _Sample([out[sample] for out in outputs], [out[sample] for out in mostly], undropped[0][sample])
                 kept.require(linear=not operations.found, where=where.strip() or "as it stands")
+
+
+def plain_part(*_: Any, **__: Any) -> nn.Module:
+    """A part that does nothing."""
+    return nn.Identity()
 
 
 def _sums(module: nn.Module, images: torch.Tensor) -> int:

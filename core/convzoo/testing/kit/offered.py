@@ -103,6 +103,7 @@ def geometries(probe: Probe) -> Iterator[tuple[str, dict[str, Any]]]:
     else:
         for widths in probe.other_widths():
             yield f" from {widths[0]} to {widths[1]} channels", {"widths": widths}
+            yield f" from {widths[0]} to {widths[1]} channels at stride 2", {"widths": widths, "stride": 2}
     yield from ((f" with {said}", sizes) for said, sizes in probe.wider())
     for case in combined_cases(probe)[:FEW]:
         sizes = {name: value for name, value in case.geometry.items() if name in SIZES}

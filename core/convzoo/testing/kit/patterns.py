@@ -36,7 +36,7 @@ def makes_what_it_is_asked_for(pattern: Pattern) -> None:
                 mend="give examples=(...) that the regex matches whole, and that make() takes",
             )
     built = [model for name in pattern.examples if (model := _made(pattern, name))]
-    for name in names(pattern.regex, TRIED):
+    for name in (*edges(pattern), *names(pattern.regex, TRIED)):
         model = _made(pattern, name)
         if model and len(built) < BUILT + len(pattern.examples) and _depth(model) <= LAYERS:
             built.append(model)
@@ -79,6 +79,20 @@ def _depth(model: Model) -> int:
 
 def _short(text: str) -> str:
     return text if len(text) < 60 else f"{text[:50]}… ({len(text)} characters)"
+
+
+EDGES = ("", "0", "00", "1", "01", "2", "3", "7", "10", "16", "64", "100", "1000", "1" + 30 * "0", "-1", "1.5")
+"""Texts that a rule with numbers has to take or to refuse."""
+
+
+def edges(pattern: Pattern) -> Iterator[str]:
+    """The examples with each of their groups, one at a time, replaced by each of :data:`EDGES`, where they match."""
+    for example in pattern.examples:
+        match = re.fullmatch(pattern.regex, example)
+        for group in range(1, match.re.groups + 1 if match else 1):
+            start, end = match.span(group) if match else (0, 0)
+            found = (f"{example[:start]}{each}{example[end:]}" for each in EDGES)
+            yield from (name for name in found if start >= 0 and re.fullmatch(pattern.regex, name))
 
 
 def names(regex: str, count: int) -> Iterator[str]:

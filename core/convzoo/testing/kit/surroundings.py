@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from convzoo.network.lifecycle import set_progress
 from convzoo.testing.kit.cases import all_cases, some_cases
 from convzoo.testing.kit.probe import Probe
 from convzoo.testing.kit.promises import MODULES, CheckFailed, promise
@@ -198,6 +199,15 @@ def follows_train_and_eval(probe: Probe) -> None:
                     f"with {case.name}, {where} {', '.join(wrong)} is in {'eval' if mode else 'training'} mode",
                     means="norms and dropout do not do what the rest of the network does",
                     mend="do not call eval() or train() of your own modules, and do not override them",
+                )
+        for mode, progress in itertools.product((True, False), (0.5, 1.0)):
+            set_progress(module.train(mode), progress)
+            if wrong := _in_other_mode(module, mode):
+                raise CheckFailed(
+                    f"with {case.name}, after set_progress({progress}) {', '.join(wrong)} is in"
+                    f" {'eval' if mode else 'training'} mode",
+                    means="what a mode freezes is lost at the next train(), and no checkpoint has it",
+                    mend="keep what the schedule has frozen in a buffer that forward reads",
                 )
 
 
