@@ -238,3 +238,20 @@ class Deviating(nn.Module):
 class Halving(Attention):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return super().forward(x) * (1 if self.training else 0.5)
+
+
+@broken("computes_the_same_behind_a_norm_that_gives_its_input")
+class AddingToTheNormed(Attention):
+    """Right, and cannot be trained, since the gradient of the gate needs what is overwritten."""
+
+    def __init__(self, channels: int, *, norm: Callable[..., nn.Module] = nn.BatchNorm2d) -> None:
+        super().__init__(channels)
+        self.norm = norm(channels)
+        self.gate = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = super().forward(x)
+        more = self.gate(x)
+        out = self.norm(x)
+        out += more
+        return out

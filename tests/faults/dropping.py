@@ -55,6 +55,23 @@ class DroppingWithoutAttention(Residual):
 
 
 @broken("drops_whole_branches", "block")
+class DroppingBeforeTheNorm(Residual):
+    def __init__(
+        self,
+        in_channels: int,
+        *,
+        stride: int = 1,
+        drop_path_rate: float = 0.0,
+        norm: Callable[..., nn.Module] = nn.BatchNorm2d,
+    ) -> None:
+        super().__init__(in_channels, stride=stride, drop_path_rate=drop_path_rate)
+        self.norm = norm(in_channels)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.norm(self.branch(x) * self.keep(x)) + self.path(x)
+
+
+@broken("drops_whole_branches", "block")
 class DroppingPixels(Residual):
     def keep(self, x: torch.Tensor) -> torch.Tensor:
         return F.dropout(torch.ones_like(x[:, :, :1, :1]), self.rate, self.training)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import nn
@@ -146,6 +147,34 @@ class SizedUnlessStrided(nn.Module):
         super().__init__()
         size = kernel_size if stride == 1 else 3
         self.conv = nn.Conv2d(in_channels, out_channels, size, stride, padding=size // 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x)
+
+
+@broken("uses_what_it_is_offered")
+class ActivatedByChoice(Attention):
+    """Has an activation of its own with one of its choices."""
+
+    def __init__(
+        self, channels: int, *, mode: Literal["plain", "twice"] = "plain", act: Callable[..., nn.Module] = nn.ReLU
+    ) -> None:
+        super().__init__(channels)
+        self.act = act()
+        self.more = nn.ReLU() if mode == "twice" else nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.more(self.act(super().forward(x)) - 0.1)
+
+
+@broken("honours_groups_and_dilation", "conv")
+class DilatedUnlessGrouped(nn.Module):
+    def __init__(
+        self, in_channels: int, out_channels: int, *, stride: int = 1, groups: int = 1, dilation: int = 1
+    ) -> None:
+        super().__init__()
+        dilation = dilation if groups == 1 else 1
+        self.conv = nn.Conv2d(in_channels, out_channels, 3, stride, dilation, dilation, groups)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.conv(x)

@@ -209,3 +209,36 @@ class WarmingUp(Attention):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         self.passes += self.training
         return super().forward(x) * (0.5 if self.passes < 30 else 1)
+
+
+@broken("copies")
+class Showing(Attention):
+    """Keeps what it has seen in training, and with it the graph of the layers before it."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out = super().forward(x)
+        if self.training:
+            self.seen = x.mean((2, 3))
+        return out
+
+
+@broken("keeps_channels_last", "conv")
+class Unfolding(nn.Module):
+    """Turns to channels_last where its weights are, and not where the images alone are."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x.contiguous())
+
+
+@broken("keeps_channels_last")
+class OfFiveDimensions(Attention):
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.more = nn.Parameter(torch.rand(2, 1, channels, 1, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) * self.more.sum(0)

@@ -55,17 +55,41 @@ def computes_the_same_behind_a_norm_that_gives_its_input(probe: Probe) -> None:
     """With a norm that gives the very tensor that it is given, it computes the same as with one that gives a copy."""
     if not probe.part.declares("norm"):
         raise NotApplicable("it does not declare norm")
+    given = Factory(probe.registry, "norm", Ref("none"), {})
     for case in plain_cases(probe):
-        given = Factory(probe.registry, "norm", Ref("none"), {})
-        modules = (case.make(offers={"norm": norm}) for norm in (given, _copying))
+        modules = [case.make(offers={"norm": norm}) for norm in (given, _copying)]
         outputs = [evaluated(module, case.images()) for module in modules]
         if not torch.equal(*outputs):
             raise CheckFailed(
                 f"with {case.name}, the outputs with norms that give their input and that give a copy differ by"
                 f" {difference(*outputs):.3g}",
                 means="with norm='none' it computes something else than it says",
-                mend="let no operation in place follow a norm, where what went into the norm is still read",
+                mend=AFTER_NORMS,
             )
+        steps = []
+        for module in modules:
+            with seeded(0):
+                try:
+                    out = step(module, case.images())
+                except RuntimeError as error:
+                    if "inplace operation" not in str(error) or module is not modules[0]:
+                        raise
+                    raise CheckFailed(
+                        f"with {case.name} and norms that give their input, it cannot be trained: {error}",
+                        means="with norm='none' training stops at its first step",
+                        mend=AFTER_NORMS,
+                    ) from error
+            steps.append([out, *(p.grad for p in module.parameters() if p.grad is not None)])
+        if not _same(*steps):
+            raise CheckFailed(
+                f"with {case.name}, a step of training with norms that give their input and with such that give a copy"
+                " differ",
+                means="with norm='none' it learns something else than it says",
+                mend=AFTER_NORMS,
+            )
+
+
+AFTER_NORMS = "let no operation in place follow a norm, where what went into the norm is still read"
 
 
 class _Copying(nn.Module):

@@ -11,7 +11,7 @@ from torch import nn
 from convzoo.errors import OptionError
 from convzoo.spec.kinds import SHARED
 from convzoo.testing.kit.cases import all_cases
-from convzoo.testing.kit.combinations import empty_slots
+from convzoo.testing.kit.combinations import Affine, empty_slots
 from convzoo.testing.kit.offered import geometries
 from convzoo.testing.kit.probe import CLASSES, Probe
 from convzoo.testing.kit.promises import MODULES, CheckFailed, NotApplicable, promise
@@ -61,6 +61,12 @@ def drops_whole_branches(probe: Probe) -> None:
                 means="stochastic depth is asked for, and does nothing",
                 mend="put convzoo.layers.drop_path(drop_path_rate) at the end of the branch, or do not declare it",
             )
+        if "norm" in offers and _norms_what_is_dropped(probe, sizes, images):
+            raise CheckFailed(
+                f"{where.strip() or 'as it stands'}, a norm stands behind what drop_path_rate drops",
+                means="it adds its shift to samples whose branch is dropped, and takes their zeros for data",
+                mend="put convzoo.layers.drop_path(drop_path_rate) at the end of the branch, behind its last norm",
+            )
         if torch.equal(*undropped):  # else it has randomness of its own
             with Operations() as operations:
                 evaluated(never, images)
@@ -68,6 +74,31 @@ def drops_whole_branches(probe: Probe) -> None:
             for sample in range(len(images)):
                 kept = _Sample([out[sample] for out in outputs], [out[sample] for out in mostly], undropped[0][sample])
                 kept.require(linear=not operations.found, where=where.strip() or "as it stands")
+
+
+class _ZerosSeen(Affine):
+    """A norm that sees whether some samples are nothing but zeros, and others are not."""
+
+    seen = False
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        zeros = x.detach().flatten(1).eq(0).all(1)
+        self.seen = self.seen or bool(zeros.any() and not zeros.all())
+        return super().forward(x)
+
+
+def _norms_what_is_dropped(probe: Probe, sizes: dict[str, Any], images: torch.Tensor) -> bool:
+    """Whether a norm is given a sample that has been dropped."""
+    offers: dict[str, Any] = {"norm": lambda channels, **_: _ZerosSeen(channels)}
+    if probe.part.declares("act"):
+        offers["act"] = lambda **_: nn.Tanh()  # which leaves zeros only of zeros
+    found = {}
+    for rate in (0.0, RATE):
+        module = probe.make(**sizes, offers=offers, drop_path_rate=rate)
+        for seed in range(4):
+            _trained(module, images, seed)
+        found[rate] = any(isinstance(each, _ZerosSeen) and each.seen for each in module.modules())
+    return found[RATE] and not found[0.0]
 
 
 def plain_part(*_: Any, **__: Any) -> nn.Module:

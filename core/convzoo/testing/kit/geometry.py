@@ -31,7 +31,10 @@ def honours_groups_and_dilation(probe: Probe) -> None:
     values = (("groups", (2, 4)), ("groups", DEPTHWISE), ("dilation", (1, 2)))
     usual = itertools.product(probe.refs, (1, 2), ((), *probe.other_widths()))
     bases = [{"ref": ref, "stride": stride, "widths": widths} for ref, stride, widths in usual]
+    bases += [{**base, other: 2} for base in bases if not base["widths"] for other in ("groups", "dilation")]
     for base, (name, sizes) in itertools.product([*bases, *_combined(probe)], values):
+        if name in base:
+            continue
         widths = base["widths"] or probe.usual
         if sizes == DEPTHWISE:
             if widths[0] != widths[1]:

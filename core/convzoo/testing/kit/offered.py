@@ -16,13 +16,13 @@ from convzoo.errors import OptionError
 from convzoo.layers import Maker
 from convzoo.spec.kinds import SHARED, kind_of
 from convzoo.spec.refs import Ref
-from convzoo.testing.kit.combinations import combined_cases
+from convzoo.testing.kit.combinations import combined_cases, other_refs
 from convzoo.testing.kit.probe import Probe
 from convzoo.testing.kit.promises import MODULES, STRIDED, CheckFailed, NotApplicable, promise
 from convzoo.testing.kit.watch import ACTIVATIONS, Operations
 
 DROPPING = "with drop_path_rate 0.2"
-SIZES = ("widths", "stride", "dilation", "groups")
+SIZES = ("ref", "widths", "stride", "dilation", "groups")
 FEW = 4
 """Of the combined cases."""
 UNEVEN = 40
@@ -91,6 +91,7 @@ def uses_what_it_is_offered(probe: Probe) -> None:
 def geometries(probe: Probe) -> Iterator[tuple[str, dict[str, Any]]]:
     """Where a part may look otherwise: what to call it, and what it is made with."""
     yield "", {}
+    yield from ((f" with {ref}", {"ref": ref}) for ref in (*probe.refs[1:], *(ref for _, ref in other_refs(probe))))
     if probe.kind in STRIDED:  # a shortcut is only asked for where the shape changes
         yield " at stride 2", {"stride": 2}
     if "groups" in probe.part.kind.honoured:

@@ -16,10 +16,10 @@ except ImportError:
 
 
 def step(module: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    """One forward and backward pass in training mode; gives the output, detached."""
+    """One forward and backward pass in training mode, behind a layer that learns too; gives the output, detached."""
     module.train()
     module.zero_grad(set_to_none=True)
-    out = module(images.clone())  # which an activation may overwrite
+    out = module(images.clone().requires_grad_() * 1)  # which an activation may overwrite
     if out.requires_grad:
         weights = torch.randn(out.shape, generator=torch.Generator().manual_seed(0)).to(out.device)
         (out * weights.to(out.dtype)).sum().backward()

@@ -11,7 +11,7 @@ import torch
 
 from convzoo.network.lifecycle import set_progress
 from convzoo.testing.kit.case import PLAIN
-from convzoo.testing.kit.cases import all_cases, some_cases
+from convzoo.testing.kit.cases import all_cases, some_cases, usual_cases
 from convzoo.testing.kit.probe import Probe
 from convzoo.testing.kit.promises import MAPS, MODULES, CheckFailed, NotApplicable, promise
 from convzoo.testing.kit.runs import close, descend, difference, evaluated, seeded, state_of, step
@@ -123,18 +123,29 @@ def _moved(case: str, where: str, module: torch.nn.Module, images: torch.Tensor)
 def keeps_channels_last(probe: Probe) -> None:
     """What comes in as channels_last goes out as channels_last, in training and in eval mode."""
     last = torch.channels_last
-    for case in all_cases(probe):
-        module = case.make().to(memory_format=last)
-        for mode in (True, False):
-            with torch.no_grad():
-                out = module.train(mode)(case.images().to(memory_format=last))
-            if not out.is_contiguous(memory_format=last):
-                raise CheckFailed(
-                    f"with {case.name}, in {'training' if mode else 'eval'} mode the output has strides {out.stride()}",
-                    means="every layer behind it converts the memory format, or runs the slow kernel",
-                    mend="end with convzoo.layers.match_memory_format(out, x); or avoid view, x[:, index] and"
-                    " .contiguous(), and use unflatten, flatten, chunk, sums and products",
-                )
+    cases = [(case, "") for case in all_cases(probe)]
+    cases += [(case, ", where only the images are channels_last") for case in usual_cases(probe)]
+    for (case, images_only), mode in itertools.product(cases, (True, False)):
+        module = case.make().train(mode)
+        try:
+            module = module if images_only else module.to(memory_format=last)
+        except RuntimeError as error:
+            raise CheckFailed(
+                f"with {case.name}, .to(memory_format=torch.channels_last) fails: {_line(error)}",
+                means="no network with it can be turned to channels_last",
+                mend="torch turns tensors of four dimensions, and fails on five: give parameters and buffers another"
+                " number of them, and unflatten them in forward",
+            ) from error
+        with torch.no_grad():
+            out = module(case.images().to(memory_format=last))
+        if not out.is_contiguous(memory_format=last):
+            raise CheckFailed(
+                f"with {case.name}, in {'training' if mode else 'eval'} mode the output has strides"
+                f" {out.stride()}{images_only}",
+                means="every layer behind it converts the memory format, or runs the slow kernel",
+                mend="end with convzoo.layers.match_memory_format(out, x); or avoid view, x[:, index] and"
+                " .contiguous(), and use unflatten, flatten, chunk, sums and products",
+            )
 
 
 @promise(*MODULES)

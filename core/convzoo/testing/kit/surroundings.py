@@ -33,6 +33,11 @@ class _Setting:
     set: Callable[[Any], Any]
     usual: Any
 
+    def ensure(self, value: Any) -> None:
+        """Set it, unless it has that value: setting may import half of torch."""
+        if self.get() != value:
+            self.set(value)
+
 
 SETTINGS = (
     _Setting("torch's default dtype", torch.get_default_dtype, torch.set_default_dtype, torch.float32),
@@ -68,12 +73,12 @@ def usual_settings() -> Iterator[None]:
     """Within, every setting has its usual value; afterwards, the value that it had."""
     before = [setting.get() for setting in SETTINGS]
     for setting in SETTINGS:
-        setting.set(setting.usual)
+        setting.ensure(setting.usual)
     try:
         yield
     finally:
         for setting, value in zip(SETTINGS, before, strict=True):
-            setting.set(value)
+            setting.ensure(value)
 
 
 @contextlib.contextmanager
