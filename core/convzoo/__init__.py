@@ -1,10 +1,23 @@
-"""convzoo: convolutional networks for PyTorch, in which every part is a plugin."""
+"""convzoo: convolutional networks for PyTorch, in which every part is a plugin.
+
+``convzoo.__version__`` is the version of the distribution that is installed.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from convzoo.api import ModelInfo, build, create_model, is_model, list_models, model_info, part
+from convzoo.api import (
+    ModelInfo,
+    build,
+    create_model,
+    is_model,
+    list_families,
+    list_models,
+    list_parts,
+    model_info,
+    part,
+)
 from convzoo.errors import (
     ConvzooError,
     LifecycleError,
@@ -17,6 +30,7 @@ from convzoo.errors import (
     WeightsWarning,
 )
 from convzoo.network.lifecycle import deploy, penalty, set_progress
+from convzoo.plugins.environment import core_version
 from convzoo.plugins.hook import hookimpl
 from convzoo.plugins.host import register
 from convzoo.spec.contributions import Component, Pattern
@@ -24,6 +38,7 @@ from convzoo.spec.model import Model, Reference, Stage
 from convzoo.spec.refs import PerStage, Ref, per_stage, ref
 
 if TYPE_CHECKING:
+    __version__: str
     from convzoo.network.keys import reference_state_dict
     from convzoo.network.weights import load_weights
 
@@ -50,7 +65,9 @@ __all__ = [
     "deploy",
     "hookimpl",
     "is_model",
+    "list_families",
     "list_models",
+    "list_parts",
     "load_weights",
     "model_info",
     "part",
@@ -64,6 +81,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return core_version()
     # These need torch, and so are imported when first asked for.
     if name == "load_weights":
         from convzoo.network.weights import load_weights
