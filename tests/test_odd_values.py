@@ -14,9 +14,9 @@ import torch
 import convzoo
 from convzoo import ConvzooError, Model, OptionError, Ref, Stage, per_stage, ref
 from convzoo.errors import LONGEST_MESSAGE, said, said_in_full, shown
+from convzoo.globs import LONGEST as LONGEST_GLOB
 from convzoo.network.features import take_indices
 from convzoo.resnet.heads import Classifier
-from convzoo.globs import LONGEST as LONGEST_GLOB
 from convzoo.spec.refs import PerStage
 
 from .sites import whole

@@ -9,7 +9,7 @@ from convzoo.errors import one_line
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> str:
     """Rows under a header, in columns as wide as their widest cell; those in ``right`` are aligned to the right."""
-    cells = [[cell if cell.isprintable() else one_line(cell) for cell in row] for row in (header, *rows)]
+    cells = [[clean(cell) for cell in row] for row in (header, *rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
     lines = [
         "  ".join(
@@ -19,6 +19,11 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[
         for row in cells
     ]
     return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
+
+
+def clean(text: str) -> str:
+    """``text`` in printable characters, on one line."""
+    return text if text.isprintable() else one_line(text)
 
 
 def millions(count: int | None) -> str:
