@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from convzoo.errors import one_line
 
@@ -19,6 +19,23 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[
         for row in cells
     ]
     return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
+
+
+def columns(groups: Mapping[str, Sequence[str]], width: int) -> str:
+    """The names of each group behind its title, as many beside each other as fit into ``width`` letters."""
+    left = max(map(len, groups), default=0) + 2
+    lines = []
+    for title, names in groups.items():
+        for across in range(len(names), 0, -1):
+            widths = [max(map(len, names[place::across])) for place in range(across)]
+            if sum(widths) + 2 * (across - 1) <= width - left or across == 1:
+                break
+        for start in range(0, len(names), across):
+            row = zip(names[start : start + across], widths, strict=False)
+            lines.append(
+                f"{'' if start else title:<{left}}{'  '.join(f'{name:<{wide}}' for name, wide in row)}".rstrip()
+            )
+    return "\n".join(lines)
 
 
 def clean(text: str) -> str:
