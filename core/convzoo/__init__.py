@@ -7,17 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from convzoo.api import (
-    ModelInfo,
-    build,
-    create_model,
-    is_model,
-    list_families,
-    list_models,
-    list_parts,
-    model_info,
-    part,
-)
+from convzoo.api import ModelInfo, build, create_model, is_model, list_models, model_info, part
 from convzoo.errors import (
     ConvzooError,
     LifecycleError,
@@ -29,6 +19,7 @@ from convzoo.errors import (
     WeightsError,
     WeightsWarning,
 )
+from convzoo.listing import list_families, list_parts
 from convzoo.network.lifecycle import deploy, penalty, set_progress
 from convzoo.plugins.environment import core_version
 from convzoo.plugins.hook import hookimpl

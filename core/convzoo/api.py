@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from convzoo.errors import OptionError, UnknownNameError, did_you_mean, require_flag, scalar, shown
+from convzoo.errors import OptionError, UnknownNameError, require_flag, scalar, shown
 from convzoo.globs import matcher
 from convzoo.plugins.host import registry
 from convzoo.plugins.registry import Named, Owner
-from convzoo.spec.kinds import KINDS, kind_fault
+from convzoo.spec.kinds import kind_fault
 from convzoo.spec.model import Model
 from convzoo.spec.refs import LONGEST_NAME, NAME_RULE, Options, ref
 
@@ -47,7 +47,7 @@ def list_models(
         filter: glob, or several; a name matches if one of them does.
         exclude: glob, or several, of names to leave out; an empty one leaves out none.
         plugin: only those that the plugin of this name contributed.
-        family: only those of this family, one of :func:`list_families`.
+        family: only those of this family, one of :func:`convzoo.list_families`.
         aliases: with the names that other libraries use.
 
     Raises:
@@ -65,32 +65,6 @@ def list_models(
         and plugin in (None, entry.owner.name)
         and family in (None, entry.spec.family)
     ]
-
-
-def list_families() -> list[str]:
-    """Names of the families of the models that are installed, in order; ``list_models(family=...)`` takes one."""
-    return sorted({entry.spec.family for entry in registry().models().values()})
-
-
-def list_parts(kind: str) -> list[str]:
-    """Names of the parts of a kind that are installed, in the order in which ``convzoo list --parts`` has them.
-
-    Args:
-        kind: ``"stem"``, ``"block"``, ``"head"``, ``"norm"``, ``"act"``, ``"init"``, or a slot's keyword, such as
-            ``"attention"``, ``"conv"`` and ``"shortcut"``.
-
-    Raises:
-        UnknownNameError: there is no such kind; the message lists them.
-        OptionError: ``kind`` is no string.
-    """
-    if type(kind := scalar(kind)) is not str:
-        raise OptionError(f"a kind of parts is called by its name, a string, got {shown(kind)}")
-    found = registry().components()
-    kinds = [*dict.fromkeys([*KINDS, *(component.kind for component, _ in found)])]
-    if kind not in kinds:
-        there_is = f"{did_you_mean(kind, kinds)} The kinds are {', '.join(kinds)}."
-        raise UnknownNameError(f"There is no kind of parts {shown(kind)}.{there_is}")
-    return [component.name for component, _ in found if component.kind == kind]
 
 
 def _entry(name: str) -> Named:
