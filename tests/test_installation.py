@@ -19,7 +19,11 @@ from .test_readme import COMMANDS, FENCE, README
 BLOCKS = [(language, code) for language, code in FENCE.findall(README)]
 (LINE,) = re.findall(r"^(pip install .+?)(?:\s+#.*)?$", "".join(code for _, code in BLOCKS), re.MULTILINE)
 """The one line that installs all of it."""
-BRIEF = {"check": ["conv/shuffled"], "bench": ["--budget", "1", "--image-size", "64", "--in-process", "--no-memory"]}
+BRIEF = {
+    "check": ["conv/shuffled"],
+    "parity": ["--image-size", "64"],
+    "bench": ["--budget", "1", "--image-size", "64", "--in-process", "--no-memory"],
+}
 """What is added to commands that take long."""
 
 
