@@ -30,9 +30,9 @@ $(VENV)/installed: pyproject.toml constraints.txt $(PLUGINS:=/pyproject.toml)
 	@touch $@
 
 demo: $(VENV)/installed
-	$(BIN)/convzoo list
+	$(BIN)/convzoo list --columns
 	$(BIN)/convzoo show resnest50 --build
-	$(BIN)/convzoo parity $(DEMO) --input photos
+	$(BIN)/convzoo parity $(DEMO) --input photos --image-size 160
 	$(BIN)/convzoo bench $(TIMED) --against timm --image-size 64 --threads 1 --budget 3 --in-process --no-memory --again \
 		--out $(VENV)/demo.jsonl --report $(VENV)/demo.html
 

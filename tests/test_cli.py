@@ -150,6 +150,7 @@ ABSURD = [
     ["show", "resnet20", "planes=8", "planes=9"],
     ["show", "resnet20", "planes=2147483647", "--build"],
     ["show", "resnet20", "ref=1"],
+    *(["show", "resnet20", "--svg", file] for file in (LONG, NUL, "", "/nowhere/at/all.svg")),
     *(["list", glob] for glob in (LONG, NUL, SURROGATE, "[" * 100_000, "*[" * 9000)),
     *(["list", option, value] for option in ("--plugin", "--family") for value in (LONG, NUL, SURROGATE, "")),
     *(["list", "--parts", *words] for words in ([LONG], [NUL], ["--plugin", LONG], ["--family", ""])),

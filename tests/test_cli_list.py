@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
+import struct
+import subprocess
+import sys
 
 import pytest
 
@@ -12,6 +17,7 @@ from convzoo.cli import main
 from convzoo.plugins.host import registry
 
 from .commands import Capture, first_column, refused, run, run_json
+from .environments import MAIN
 
 
 def test_list_has_every_model_with_its_counts(capsys: Capture) -> None:
@@ -42,6 +48,78 @@ def test_list_keeps_a_plugin_or_a_family(capsys: Capture, option: str, value: st
 def test_list_combines_globs_and_options(capsys: Capture) -> None:
     names = first_column(run(capsys, "list", "*18*", "--plugin", "builtin", "--family", "resnet"))
     assert names == ["resnet18", "resnet18d"]
+
+
+def in_columns(text: str) -> dict[str, list[str]]:
+    """The names behind each family."""
+    found: dict[str, list[str]] = {}
+    family = ""
+    for line in text.split("\n\n")[0].splitlines():
+        words = line.split()
+        if not line.startswith(" "):
+            family, *words = words
+        found.setdefault(family, []).extend(words)
+    return found
+
+
+@pytest.mark.parametrize("width", [1, 60, 80, 143, 1000])
+def test_columns_have_every_model_by_family_as_wide_as_there_is_room(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    out = run(capsys, "list", "--columns")
+    assert in_columns(out) == {family: convzoo.list_models(family=family) for family in convzoo.list_families()}
+    lines = out.split("\n\n")[0].splitlines()
+    assert width < 60 or max(map(len, lines)) <= width
+    assert (len(lines) == len(convzoo.list_models())) is (width == 1)
+    assert (len(lines) == len(convzoo.list_families())) is (width == 1000)
+
+
+def test_names_in_columns_stand_under_each_other(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    lines = run(capsys, "list", "resnest*", "--columns").split("\n\n")[0].splitlines()
+    starts = [[match.start() for match in re.finditer(r"\S+", line[9:])] for line in lines]
+    assert len(starts) > 3
+    assert len(starts[0]) > 1
+    assert all(each == starts[0][: len(each)] for each in starts)
+
+
+@pytest.mark.parametrize(
+    ("words", "lines", "columns"),
+    [
+        ([], 24, True),
+        ([], 500, False),
+        (["resnet18*"], 24, False),
+        (["resnet18*"], 5, True),
+        (["--no-columns"], 24, False),
+        (["--columns", "resnet18*"], 24, True),
+    ],
+)
+def test_a_terminal_gets_columns_where_a_line_for_each_model_would_not_fit(
+    words: list[str], lines: int, columns: bool
+) -> None:
+    pty = pytest.importorskip("pty")
+    fcntl, termios = pytest.importorskip("fcntl"), pytest.importorskip("termios")
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, 90, 0, 0))
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    with subprocess.Popen([sys.executable, "-c", MAIN, "list", *words], stdout=theirs, env=environment) as process:
+        os.close(theirs)
+        said = b""
+        with contextlib.suppress(OSError):  # what reading gives at the end
+            while part := os.read(ours, 10_000):
+                said += part
+        os.close(ours)
+    assert process.returncode == 0
+    out = said.decode().replace("\r\n", "\n")
+    assert ("parameters and MACs on one image" in out) is not columns
+    if columns:
+        assert max(map(len, out.splitlines())) <= 90
+
+
+def test_columns_and_json_are_two_things(capsys: Capture) -> None:
+    with pytest.raises(SystemExit):
+        run(capsys, "list", "--json", "--columns")
 
 
 def test_list_prints_json(capsys: Capture) -> None:
@@ -99,6 +177,7 @@ def test_list_parts_has_every_component_of_a_kind_or_name(capsys: Capture) -> No
         (["nothing*"], "no part fits nothing*"),
         (["--plugin", "resnst"], "Did you mean 'resnest'"),
         (["--family", "resnet"], "leave --family out"),
+        (["--columns"], "leave --columns out"),
     ],
 )
 def test_list_parts_refuses_what_is_not_there(capsys: Capture, words: list[str], said: str) -> None:

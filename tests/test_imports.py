@@ -30,6 +30,7 @@ BELOW = {
 """What a folder may import of the core; other folders may import what is on no higher floor."""
 HIGHER = {
     "building": {"testing", "cli", "bench", "api"},
+    "listing": {"testing", "cli", "bench", "api", "building", "network"},
     "resnet": {"testing", "cli", "bench", "building", "network"},  # by the public functions, as other plugins
     "testing": {"cli", "bench"},
     "bench": {"cli"},
@@ -149,7 +150,11 @@ def test_private_imports_are_noticed() -> None:
 
 def test_specs_plugins_and_listing_need_no_torch() -> None:
     light = [
-        *(module for module, file in MODULES.items() if floor(file) in ("spec", "plugins", "errors", "layouts", "api")),
+        *(
+            module
+            for module, file in MODULES.items()
+            if floor(file) in ("spec", "plugins", "errors", "layouts", "api", "listing")
+        ),
         *(
             "convzoo.cli",
             "convzoo.cli.bench",

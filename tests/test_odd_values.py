@@ -14,6 +14,7 @@ import torch
 import convzoo
 from convzoo import ConvzooError, Model, OptionError, Ref, Stage, per_stage, ref
 from convzoo.errors import LONGEST_MESSAGE, said, said_in_full, shown
+from convzoo.globs import LONGEST as LONGEST_GLOB
 from convzoo.network.features import take_indices
 from convzoo.resnet.heads import Classifier
 from convzoo.spec.refs import PerStage
@@ -98,6 +99,11 @@ FUNCTIONS: dict[str, tuple[Callable[[Any], Any], set[str]]] = {
     "model_info": (convzoo.model_info, set()),
     "list_models(plugin=)": (lambda v: convzoo.list_models(plugin=v), {"None", *TEXTS}),
     "list_models(family=)": (lambda v: convzoo.list_models(family=v), {"None", *TEXTS}),
+    "list_models(exclude=)": (
+        lambda v: convzoo.list_models(exclude=v),
+        {"empty list", *(text for text in TEXTS if len(STRANGE[text]()) <= LONGEST_GLOB)},
+    ),
+    "list_parts": (convzoo.list_parts, set()),
     "list_models(aliases=)": (lambda v: convzoo.list_models(aliases=v), {"True"}),
     "ref": (ref, set()),
     "Ref.parse": (Ref.parse, set()),

@@ -142,7 +142,8 @@ def environment(folder: Path, wheels: list[Path], *needed: str) -> Path:
             if not (links / entry).exists() and not entry.endswith(".pth"):
                 (links / entry).symlink_to(distribution.locate_file(entry))
     python = bare(folder / "venv", str(links))
-    pip(python, "install", *wheels, cwd=folder)
+    if wheels:
+        pip(python, "install", *wheels, cwd=folder)
     return python
 
 

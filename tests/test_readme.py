@@ -69,7 +69,7 @@ def test_every_block_of_the_readme_is_run_or_is_the_set_up() -> None:
     known = [language for language, _ in FENCE.findall(README)]
     plain = [code.strip().split()[0] for language, code in FENCE.findall(README) if not language]
     assert set(known) == {"python", ""}
-    assert plain == ["make", "variant", "convzoo"], "the set-up, what it prints, and the commands above"
+    assert plain == ["pip", "make", "variant", "convzoo"], "the set-ups, what the demo prints, and the commands above"
 
 
 def test_every_variant_that_the_readme_names_exists() -> None:

@@ -1,4 +1,7 @@
-"""convzoo: convolutional networks for PyTorch, in which every part is a plugin."""
+"""convzoo: convolutional networks for PyTorch, in which every part is a plugin.
+
+``convzoo.__version__`` is the version of the distribution that is installed.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,9 @@ from convzoo.errors import (
     WeightsError,
     WeightsWarning,
 )
+from convzoo.listing import list_families, list_parts
 from convzoo.network.lifecycle import deploy, penalty, set_progress
+from convzoo.plugins.environment import core_version
 from convzoo.plugins.hook import hookimpl
 from convzoo.plugins.host import register
 from convzoo.spec.contributions import Component, Pattern
@@ -24,6 +29,7 @@ from convzoo.spec.model import Model, Reference, Stage
 from convzoo.spec.refs import PerStage, Ref, per_stage, ref
 
 if TYPE_CHECKING:
+    __version__: str
     from convzoo.network.keys import reference_state_dict
     from convzoo.network.weights import load_weights
 
@@ -50,7 +56,9 @@ __all__ = [
     "deploy",
     "hookimpl",
     "is_model",
+    "list_families",
     "list_models",
+    "list_parts",
     "load_weights",
     "model_info",
     "part",
@@ -64,6 +72,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return core_version()
     # These need torch, and so are imported when first asked for.
     if name == "load_weights":
         from convzoo.network.weights import load_weights

@@ -36,6 +36,7 @@ class ModelInfo:
 def list_models(
     filter: str | Sequence[str] = "",
     *,
+    exclude: str | Sequence[str] = "",
     plugin: str | None = None,
     family: str | None = None,
     aliases: bool = False,
@@ -44,21 +45,25 @@ def list_models(
 
     Args:
         filter: glob, or several; a name matches if one of them does.
+        exclude: glob, or several, of names to leave out; an empty one leaves out none.
         plugin: only those that the plugin of this name contributed.
-        family: only those of this family.
+        family: only those of this family, one of :func:`convzoo.list_families`.
         aliases: with the names that other libraries use.
 
     Raises:
         OptionError: an argument is of another type.
     """
-    matches = matcher("filter", filter)
+    matches, excluded = matcher("filter", filter), matcher("exclude", exclude, empty="")
     for option, name in {"plugin": plugin, "family": family}.items():
         if name is not None and not isinstance(name, str):
             raise OptionError(f"{option}={shown(name)}: expected the name of a {option}")
     return [
         name
         for name, entry in registry().models(require_flag("aliases", aliases)).items()
-        if matches(name) and plugin in (None, entry.owner.name) and family in (None, entry.spec.family)
+        if matches(name)
+        and not excluded(name)
+        and plugin in (None, entry.owner.name)
+        and family in (None, entry.spec.family)
     ]
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from convzoo.cli import bench, check, list, new, parity, plugins, show
 from convzoo.errors import LONGEST_MESSAGE, ConvzooError, cut
+from convzoo.plugins.environment import core_version
 from convzoo.plugins.exits import no_exit
 
 
@@ -19,6 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="convzoo", description="Convolutional networks in which every part is a plugin."
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {core_version()}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in (list, show, plugins, new, check, parity, bench):
         command.add(commands)

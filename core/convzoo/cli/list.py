@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
+import sys
 from collections.abc import Sequence
 
 from convzoo.api import ModelInfo, list_models, model_info
-from convzoo.cli.tables import billions, millions, table
+from convzoo.cli.tables import billions, clean, columns, millions, table
 from convzoo.errors import OptionError, cut, did_you_mean, listed, shown
 from convzoo.globs import matcher
 from convzoo.plugins.host import registry
@@ -23,8 +25,20 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("--plugin", help="only what this plugin contributed")
     parser.add_argument("--family", help="only this family")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument(
+        "--columns",
+        action=argparse.BooleanOptionalAction,
+        help="names alone, in columns by family; default: in a terminal, where a line for each model would not fit",
+    )
+    form.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
+
+
+SIZE = (100, 24)
+"""Letters and lines, where there is no terminal that says how wide it is."""
+AROUND = 5
+"""Lines of a table beside its rows, and of the prompt."""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -44,6 +58,14 @@ def run(options: argparse.Namespace) -> int:
     ]
     if options.json:
         print(json.dumps([_summary(info) for info in infos], indent=2))
+        return 0
+    size = shutil.get_terminal_size(SIZE)
+    if sys.stdout.isatty() and len(infos) + AROUND > size.lines if options.columns is None else options.columns:
+        families: dict[str, list[str]] = {}
+        for info in infos:
+            families.setdefault(clean(info.spec.family), []).append(info.name)
+        print(columns(dict(sorted(families.items())), size.columns))
+        print(f"\n{len(infos)} models by family; --no-columns has a line for each, with its parameters and MACs")
         return 0
     rows = []
     for info in infos:
@@ -70,8 +92,9 @@ def matching(globs: Sequence[str]) -> list[str]:
 
 
 def _list_parts(options: argparse.Namespace) -> int:
-    if options.family is not None:
-        raise OptionError("parts are of no family; leave --family out")
+    for option in ("family", "columns"):
+        if getattr(options, option) is not None:
+            raise OptionError(f"parts are of no family; leave --{option} out")
     found = registry().components()
     if options.plugin is not None and options.plugin not in (names := {owner.name for _, owner in found}):
         raise OptionError(

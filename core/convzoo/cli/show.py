@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from convzoo.api import model_info
+from convzoo.cli.sources import parts_of, written_in
 from convzoo.cli.tables import table
-from convzoo.errors import OptionError, shown
+from convzoo.errors import OptionError, UnknownNameError, shown
 from convzoo.plugins.host import registry
 from convzoo.spec.model import Model
 from convzoo.spec.refs import parse_value
+
+if TYPE_CHECKING:
+    from convzoo.cli.inspection import StageCost
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -26,7 +33,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--build", action="store_true", help="build it without storage, for shapes and counts; imports torch"
     )
-    parser.add_argument("--json", action="store_true", help="print the spec as JSON")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--svg", type=Path, metavar="FILE", help="also draw it to FILE, block by block; as --build does")
+    form.add_argument("--json", action="store_true", help="print the spec as JSON")
     parser.set_defaults(run=run)
 
 
@@ -45,25 +54,66 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(spec.to_dict(), indent=2))
         return 0
-    parts = _built(spec) if options.build else _outline(spec)  # before anything is printed, since it may be refused
+    # All of it before anything is printed or written, since it may be refused.
+    whole, costs = spec, []
+    if options.build or options.svg:
+        from convzoo.building.compose import compose
+        from convzoo.cli.inspection import inspect_stages
+
+        whole, costs = compose(spec, registry()), inspect_stages(spec)
+    parts = _built(spec, costs) if costs else _outline(spec)
     title = info.name if info.name == spec.name else f"{info.name}, of {spec.name}"
+    facts = _facts(spec)
+    if options.svg:
+        from convzoo.cli.drawing import drawing
+
+        changed = ", ".join(options.words)
+        beneath = [f"{spec.family}, {info.plugin}", *filter(None, [f"with {changed}" if changed else "", spec.paper])]
+        text = drawing(whole, costs, title, beneath)
+        try:
+            options.svg.write_text(text, encoding="utf-8")
+        except ValueError as error:  # such as a name with a NUL
+            raise OptionError(f"--svg {shown(str(options.svg))}: no file is called so: {error}") from None
     print(f"{title}: {spec.family}, {info.plugin}")
-    facts = {"paper": spec.paper, "input": f"{spec.in_chans} x {spec.input_size} x {spec.input_size} ({spec.dataset})"}
-    facts["parameters"] = f"{spec.params:,}" if spec.params else ""
-    facts["MACs"] = f"{spec.macs:,}" if spec.macs else ""
-    facts["equals"] = ", ".join(
+    for key, value in facts.items():
+        print(f"  {key:<12} {value}")
+    print(f"\n{parts}\n\n{_places(whole)}")
+    if whole is info.spec:
+        print("\nthe parts that it names; --build adds those that stand in a slot by default")
+    if options.svg:
+        print(f"\ndrawn in {options.svg}")
+    return 0
+
+
+def _facts(spec: Model) -> dict[str, str]:
+    """What is to be said of a network as a whole."""
+    equals = (
         f"{reference.library} {reference.name}" + (" with options" if reference.options else "")
         for reference in spec.references
     )
-    facts["also called"] = ", ".join(str(alias) for alias in spec.aliases)
-    facts["norm, act"] = f"{spec.norm}, {spec.act}"
-    facts["init"] = str(spec.init)
-    for key, value in facts.items():
-        if value:
-            print(f"  {key:<12} {value}")
-    print()
-    print(parts)
-    return 0
+    facts = {
+        "paper": spec.paper,
+        "input": f"{spec.in_chans} x {spec.input_size} x {spec.input_size} ({spec.dataset})",
+        "parameters": f"{spec.params:,}" if spec.params else "",
+        "MACs": f"{spec.macs:,}" if spec.macs else "",
+        "equals": ", ".join(equals),
+        "also called": ", ".join(map(str, spec.aliases)),
+        "norm, act": f"{spec.norm}, {spec.act}",
+        "init": str(spec.init),
+    }
+    return {key: value for key, value in facts.items() if value}
+
+
+def _places(spec: Model) -> str:
+    """In which file each part is written, and whose it is."""
+    rows = []
+    for kind, name in parts_of(spec):
+        try:
+            component, owner = registry().component(kind, name)
+            rows.append([kind, name, owner.name, written_in(component)])
+        except UnknownNameError:  # a model can be shown whose parts are not all there
+            rows.append([kind, name, "-", "not installed, or kept out"])
+    return table(["kind", "part", "plugin", "written in"], rows)
 
 
 def _assignment(text: str) -> tuple[str, object]:
@@ -88,11 +138,8 @@ def _outline(spec: Model) -> str:
     return table(["", "stride", "", "parts"], _lines(spec), right=("stride",))
 
 
-def _built(spec: Model) -> str:
-    from convzoo.cli.inspection import inspect_stages
-
+def _built(spec: Model, costs: Sequence[StageCost]) -> str:
     rows = []
-    costs = inspect_stages(spec)
     measured = {row.name: row for row in costs}
     for name, stride, count, parts in _lines(spec):
         row = measured.pop(name, None)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from convzoo.errors import one_line
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> str:
     """Rows under a header, in columns as wide as their widest cell; those in ``right`` are aligned to the right."""
-    cells = [[cell if cell.isprintable() else one_line(cell) for cell in row] for row in (header, *rows)]
+    cells = [[clean(cell) for cell in row] for row in (header, *rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
     lines = [
         "  ".join(
@@ -19,6 +19,28 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[
         for row in cells
     ]
     return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
+
+
+def columns(groups: Mapping[str, Sequence[str]], width: int) -> str:
+    """The names of each group behind its title, as many beside each other as fit into ``width`` letters."""
+    left = max(map(len, groups), default=0) + 2
+    lines = []
+    for title, names in groups.items():
+        for across in range(len(names), 0, -1):
+            widths = [max(map(len, names[place::across])) for place in range(across)]
+            if sum(widths) + 2 * (across - 1) <= width - left or across == 1:
+                break
+        for start in range(0, len(names), across):
+            row = zip(names[start : start + across], widths, strict=False)
+            lines.append(
+                f"{'' if start else title:<{left}}{'  '.join(f'{name:<{wide}}' for name, wide in row)}".rstrip()
+            )
+    return "\n".join(lines)
+
+
+def clean(text: str) -> str:
+    """``text`` in printable characters, on one line."""
+    return text if text.isprintable() else one_line(text)
 
 
 def millions(count: int | None) -> str:
