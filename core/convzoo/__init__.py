@@ -8,6 +8,7 @@ from convzoo.api import ModelInfo, build, create_model, is_model, list_models, m
 from convzoo.errors import (
     ConvzooError,
     LifecycleError,
+    LifecycleWarning,
     OptionError,
     PluginError,
     PluginWarning,
@@ -24,6 +25,7 @@ from convzoo.spec.model import Model, Reference, Stage
 from convzoo.spec.refs import PerStage, Ref, per_stage, ref
 
 if TYPE_CHECKING:
+    from convzoo.network.following import follow
     from convzoo.network.keys import reference_state_dict
     from convzoo.network.weights import load_weights
 
@@ -31,6 +33,7 @@ __all__ = [
     "Component",
     "ConvzooError",
     "LifecycleError",
+    "LifecycleWarning",
     "Model",
     "ModelInfo",
     "OptionError",
@@ -48,6 +51,7 @@ __all__ = [
     "build",
     "create_model",
     "deploy",
+    "follow",
     "hookimpl",
     "is_model",
     "list_models",
@@ -65,6 +69,10 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # These need torch, and so are imported when first asked for.
+    if name == "follow":
+        from convzoo.network.following import follow
+
+        return follow
     if name == "load_weights":
         from convzoo.network.weights import load_weights
 
