@@ -1,4 +1,4 @@
-"""The example trains for real on two processes, and goes on where it was; its recipes are those of the papers' codes."""
+"""The example trains for real on two processes, and resumes exactly; its recipes are those of the papers' codes."""
 
 from __future__ import annotations
 
