@@ -188,6 +188,8 @@ def test_a_classifier_put_in_by_hand_keeps_the_number_of_classes_true() -> None:
     model.head.fc = nn.Linear(model.head_hidden_size, 3)
     assert (model.num_classes, model.spec.num_classes, model.default_cfg["num_classes"]) == (3, 3, 3)
     assert model.pretrained_cfg["num_classes"] == 3
+    model.default_cfg = {"mean": (0.0, 0.0, 0.0), "num_classes": 3}
+    assert model.pretrained_cfg["mean"] == (0.0, 0.0, 0.0)
     again = convzoo.build(model.spec)
     again.load_state_dict(model.state_dict())
     assert model(torch.randn(1, 3, 16, 16)).shape == (1, 3)

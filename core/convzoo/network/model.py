@@ -66,6 +66,10 @@ class ConvNet(Trainable):
         self._notice_classifier()
         return self._cfg
 
+    @default_cfg.setter
+    def default_cfg(self, cfg: dict[str, Any]) -> None:
+        self._cfg = cfg
+
     @property
     def pretrained_cfg(self) -> dict[str, Any]:
         """timm's other name for :attr:`default_cfg`."""
