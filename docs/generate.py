@@ -33,6 +33,8 @@ MODULE_NAMES = (
     "convzoo.network.features",
     "convzoo.network.backbone",
     "convzoo.network.lifecycle",
+    "convzoo.network.following",
+    "convzoo.network.training",
     "convzoo.network.weights",
     "convzoo.network.keys",
     "convzoo.network.counting",

@@ -11,6 +11,7 @@ from convzoo.api import ModelInfo, build, create_model, is_model, list_models, m
 from convzoo.errors import (
     ConvzooError,
     LifecycleError,
+    LifecycleWarning,
     OptionError,
     PluginError,
     PluginWarning,
@@ -30,6 +31,7 @@ from convzoo.spec.refs import PerStage, Ref, per_stage, ref
 
 if TYPE_CHECKING:
     __version__: str
+    from convzoo.network.following import follow
     from convzoo.network.keys import reference_state_dict
     from convzoo.network.weights import load_weights
 
@@ -37,6 +39,7 @@ __all__ = [
     "Component",
     "ConvzooError",
     "LifecycleError",
+    "LifecycleWarning",
     "Model",
     "ModelInfo",
     "OptionError",
@@ -54,6 +57,7 @@ __all__ = [
     "build",
     "create_model",
     "deploy",
+    "follow",
     "hookimpl",
     "is_model",
     "list_families",
@@ -75,6 +79,10 @@ def __getattr__(name: str) -> Any:
     if name == "__version__":
         return core_version()
     # These need torch, and so are imported when first asked for.
+    if name == "follow":
+        from convzoo.network.following import follow
+
+        return follow
     if name == "load_weights":
         from convzoo.network.weights import load_weights
 

@@ -63,6 +63,10 @@ class WeightsWarning(UserWarning):
     """Weights were loaded without their classifier, or adapted; the message says what and why."""
 
 
+class LifecycleWarning(UserWarning):
+    """A network was trained otherwise than its parts need; the message says what they miss, and how to mend it."""
+
+
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """``" Did you mean 'x' or 'y'?"``, or the empty string when nothing is close."""
     close = difflib.get_close_matches(name, sorted(choices), n=3, cutoff=0.6)

@@ -40,6 +40,22 @@ class FeatureNet(nn.Module):
         """As the model's; ``enable`` turns it on or off."""
         self.body.set_grad_checkpointing(enable)
 
+    def freeze(self, stages: int = 0) -> None:
+        """As the model's: the stem and the first ``stages`` stages learn no more."""
+        self.body.freeze(stages)
+
+    def unfreeze(self) -> None:
+        """As the model's: the stem and all stages learn again."""
+        self.body.unfreeze()
+
+    def freeze_norms(self, enable: bool = True, affine: bool = False) -> None:
+        """As the model's: if ``enable``, norms keep their statistics, and with ``affine`` weights and biases too."""
+        self.body.freeze_norms(enable, affine)
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, str]:
+        """As the model's, of this network's names; with ``coarse`` one group for each stage."""
+        return {name: pattern.replace("^", r"^body\.") for name, pattern in self.body.group_matcher(coarse).items()}
+
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
         """``(N, in_chans, H, W)`` to one tensor for each of ``out_indices``, in their order."""
         return self.body.forward_intermediates(x, list(self.feature_info.out_indices), intermediates_only=True)  # type: ignore[return-value]

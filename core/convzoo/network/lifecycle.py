@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     M = TypeVar("M", bound=nn.Module)
 
 
+TOLD = "_progress_told"
+"""The attribute of a network that says whether it was ever told how far the training is."""
+
+
 @runtime_checkable
 class Scheduled(Protocol):
     """A layer that changes as training goes on."""
@@ -56,6 +60,8 @@ def set_progress(model: nn.Module, progress: float) -> None:
     for module in network(model).modules():
         if isinstance(module, Scheduled):
             module.set_progress(progress)
+        elif hasattr(type(module), TOLD):
+            setattr(module, TOLD, True)
 
 
 def penalty(model: nn.Module) -> torch.Tensor:

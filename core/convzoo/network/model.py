@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,14 +11,16 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from convzoo.errors import LARGEST, require_choice, require_flag, require_int
+from convzoo.errors import LARGEST, LifecycleWarning, require_choice, require_flag, require_int
 from convzoo.network.checkpointing import contexts
+from convzoo.network.classifier import ELSEWHERE, outputs, place, require_place
 from convzoo.network.features import FeatureInfo, take_indices
 from convzoo.network.place import require_memory
+from convzoo.network.training import Trainable, watch_again
 from convzoo.spec.model import DATASETS, Model
 
 
-class ConvNet(nn.Module):
+class ConvNet(Trainable):
     """A stem, stages of blocks, and a head.
 
     Attributes:
@@ -39,7 +42,7 @@ class ConvNet(nn.Module):
         head: nn.Module,
     ) -> None:
         super().__init__()
-        self.spec = spec
+        self._spec = spec
         self.stem = stem
         self.stages = nn.Sequential(*stages)
         self.head = head
@@ -48,7 +51,24 @@ class ConvNet(nn.Module):
         tap = getattr(stem, "feature_info", own)
         self.feature_info = FeatureInfo([{**tap, "module": "stem"}, *levels])
         self.num_features: int = levels[-1]["num_chs"]
-        self.default_cfg = self._default_cfg()
+        self._cfg = self._default_cfg()
+        self.register_load_state_dict_post_hook(watch_again)
+
+    @property
+    def spec(self) -> Model:
+        """What it was built from, with as many classes as its classifier has now."""
+        self._notice_classifier()
+        return self._spec
+
+    @property
+    def default_cfg(self) -> dict[str, Any]:
+        """timm's description of the input, with as many classes as its classifier has now."""
+        self._notice_classifier()
+        return self._cfg
+
+    @default_cfg.setter
+    def default_cfg(self, cfg: dict[str, Any]) -> None:
+        self._cfg = cfg
 
     @property
     def pretrained_cfg(self) -> dict[str, Any]:
@@ -139,8 +159,8 @@ class ConvNet(nn.Module):
         self.head.reset(num_classes, global_pool)  # type: ignore[operator]
         self.head.to(like.device, like.dtype)
         options = {} if global_pool is None else {"global_pool": global_pool}
-        self.spec = self.spec.derived(num_classes=num_classes, head=self.spec.head.with_options(**options))
-        self.default_cfg = self._default_cfg()
+        self._spec = self._spec.derived(num_classes=num_classes, head=self._spec.head.with_options(**options))
+        self._cfg = self._default_cfg()
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """If ``enable``, keep only each block's input in training, and compute the rest again for the backward pass.
@@ -152,7 +172,33 @@ class ConvNet(nn.Module):
     def prune(self, last_level: int) -> None:
         """Take out the stages after the feature level ``last_level``, and the head."""
         self.stages = self.stages[:last_level]
-        self.head = nn.Identity()
+        self._modules["head"] = nn.Identity()
+
+    def _notice_classifier(self) -> None:
+        """Keep the number of classes true where a classifier was put in by hand."""
+        if not hasattr(self.head, "classifier_name"):
+            return  # it is pruned
+        classifier = self.get_classifier()
+        number = outputs(classifier)  # type: ignore[arg-type]
+        if number is None:
+            warnings.warn(
+                f"the classifier of {self._spec.name} is {type(classifier).__name__}, which has no"
+                f" out_features to say how many classes it has; num_classes stays {self._spec.num_classes}",
+                LifecycleWarning,
+                stacklevel=3,
+            )
+        elif number != self._spec.num_classes:
+            self._spec = self._spec.derived(num_classes=number)
+            self._cfg = {**self._cfg, "num_classes": number}
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        require_place(self, name, value)
+        super().__setattr__(name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ELSEWHERE:
+            raise AttributeError(f"a convzoo network has no attribute {name!r}: {place(self)}")
+        return super().__getattr__(name)
 
     def _run(self, stage: nn.Module, x: torch.Tensor) -> torch.Tensor:
         if not (self.grad_checkpointing and self.training and torch.is_grad_enabled()):
@@ -162,7 +208,7 @@ class ConvNet(nn.Module):
         return x
 
     def _default_cfg(self) -> dict[str, Any]:
-        spec, size = self.spec, self.spec.input_size
+        spec, size = self._spec, self._spec.input_size
         first = next((name for name, m in self.named_modules() if isinstance(m, nn.Conv2d)), None)
         side = -(-size // self.feature_info[-1]["reduction"])
         return {

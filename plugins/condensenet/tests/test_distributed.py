@@ -12,8 +12,11 @@ STEPS = 12
 STOP = 5  # two of the three condensing steps are taken
 
 
-def train(rank: int, folder: Path, name: str, first: int, last: int) -> None:
-    """Steps ``first`` to ``last`` of the training of a new network, from a checkpoint if not from 0."""
+def train(rank: int, folder: Path, name: str, first: int, last: int, by_hand: bool) -> None:
+    """Steps ``first`` to ``last`` of the training of a new network, from a checkpoint if not from 0.
+
+    The network is told how far it is by hand, or by ``follow``.
+    """
     import convzoo
     from convzoo import ref
 
@@ -23,6 +26,9 @@ def train(rank: int, folder: Path, name: str, first: int, last: int) -> None:
     stages = (convzoo.Stage((layer, layer, ref("norm_act"))),)
     model = convzoo.build(convzoo.Model("small", "condensenet", stem, stages, num_classes=10, input_size=32))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-3)
+    criterion = torch.nn.functional.cross_entropy
+    if not by_hand:
+        criterion = convzoo.follow(model, criterion, optimizer, STEPS, penalty_weight=1e-3)
     if first:
         checkpoint = torch.load(folder / "checkpoint.pt")
         model.load_state_dict(checkpoint["model"])
@@ -32,27 +38,31 @@ def train(rank: int, folder: Path, name: str, first: int, last: int) -> None:
         generator = torch.Generator().manual_seed(2 * step + rank)  # each process has its own images
         images = torch.randn(8, 3, 16, 16, generator=generator)
         classes = torch.randint(10, (8,), generator=generator)
-        convzoo.set_progress(parallel, step / STEPS)
-        loss = torch.nn.functional.cross_entropy(parallel(images), classes) + 1e-3 * convzoo.penalty(parallel)
+        if by_hand:
+            convzoo.set_progress(parallel, step / STEPS)
+        loss = criterion(parallel(images), classes)
+        if by_hand:
+            loss = loss + 1e-3 * convzoo.penalty(parallel)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     if last < STEPS and rank == 0:
         torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, folder / "checkpoint.pt")
     torch.distributed.barrier()  # the checkpoint is written before it is read
-    convzoo.set_progress(parallel, last / STEPS)
+    if by_hand:
+        convzoo.set_progress(parallel, last / STEPS)
     torch.save(model.state_dict(), folder / f"{name}-{rank}.pt")
 
 
-RUNS = {"straight": (0, STEPS), "interrupted": (0, STOP), "resumed": (STOP, STEPS)}
+RUNS = {"straight": (0, STEPS, True), "interrupted": (0, STOP, False), "resumed": (STOP, STEPS, False)}
 
 
 def process(rank: int, folder: Path) -> None:
     """What each of two processes does."""
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
-    for name, (first, last) in RUNS.items():
-        train(rank, folder, name, first, last)
+    for name, run in RUNS.items():
+        train(rank, folder, name, *run)
     torch.distributed.destroy_process_group()
 
 
