@@ -20,7 +20,7 @@ from convzoo.network.lifecycle import deploy, penalty, set_progress
 from convzoo.plugins.hook import hookimpl
 from convzoo.plugins.host import register
 from convzoo.spec.contributions import Component, Pattern
-from convzoo.spec.model import Model, Reference, Stage
+from convzoo.spec.model import Dialect, Model, Reference, Stage
 from convzoo.spec.refs import PerStage, Ref, per_stage, ref
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Component",
     "ConvzooError",
+    "Dialect",
     "LifecycleError",
     "Model",
     "ModelInfo",

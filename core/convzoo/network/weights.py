@@ -16,6 +16,7 @@ from convzoo.network.model import ConvNet
 from convzoo.network.reading import read_under
 from convzoo.network.report import LoadReport as LoadReport
 from convzoo.network.report import warn
+from convzoo.network.worlds import Keys
 from convzoo.network.writing import write
 
 
@@ -26,8 +27,12 @@ def load_weights(
     strict: bool = True,
     classifier: bool | None = None,
     use_ema: bool = True,
+    keys: Keys | None = None,
 ) -> LoadReport:
-    """Put weights into ``model``, under its own keys or under those of timm and torchvision, whichever fit better.
+    """Put weights into ``model``, under its own keys, those of timm and torchvision, or those of another library.
+
+    The report says whose they are. A variant knows the names that others have for its network (its ``dialects``), such
+    as pytorchcv's, mmpretrain's or its authors'; ``keys`` gives the names that it does not know.
 
     A checkpoint may have the state dict in an entry: ``state_dict``, ``model``, ``model_state_dict``, ``net`` or
     ``module``, or, for the moving average of the weights (EMA), ``state_dict_ema``, ``model_ema`` or ``ema``. What
@@ -47,6 +52,9 @@ def load_weights(
         classifier: None leaves the classifier as it is where the shape of the weights' is another, and warns; True
             wants it to fit as everything else; False leaves it as it is.
         use_ema: take the moving average where a checkpoint has it; False takes the weights themselves.
+        keys: under whose names they are, where that is not to be found out: ``"its own"``, ``"reference"`` or the name
+            of a dialect; ``(pattern, replacement)`` pairs for ``re.sub``, from the model's keys to theirs, as a model
+            has them in its ``keys``; or a mapping from the model's keys to theirs.
 
     Raises:
         WeightsError: there is no such file, it holds no state dict, or it does not fit; the model is unchanged then.
@@ -58,7 +66,8 @@ def load_weights(
     # Of a network that was cut, the rest may be in the state dict too; nothing else may.
     cut = model if isinstance(model, FeatureNet) else None
     name = cut.classifier if cut else str(network.get_classifier(name_only=True))
-    reading = read_under(network.spec, checkpoint, [*network.state_dict(), *(cut.left_out if cut else ())], name)
+    left_out = cut.left_out if cut else ()
+    reading = read_under(network.spec, checkpoint, network.state_dict(), left_out, name, keys)
     report, chosen, notes = fit(network, reading, name, classifier)
     report.entry = checkpoint.entry
     if (strict and not report.fits) or all(key.endswith(COUNTER) for key in chosen):
