@@ -25,6 +25,8 @@ from convzoo.spec.refs import PerStage, Ref, per_stage, ref
 
 if TYPE_CHECKING:
     from convzoo.network.keys import reference_state_dict
+    from convzoo.network.images import transforms
+    from convzoo.network.saving import save_pretrained
     from convzoo.network.weights import load_weights
 
 __all__ = [
@@ -60,7 +62,9 @@ __all__ = [
     "ref",
     "reference_state_dict",
     "register",
+    "save_pretrained",
     "set_progress",
+    "transforms",
 ]
 
 
@@ -70,6 +74,14 @@ def __getattr__(name: str) -> Any:
         from convzoo.network.weights import load_weights
 
         return load_weights
+    if name == "save_pretrained":
+        from convzoo.network.saving import save_pretrained
+
+        return save_pretrained
+    if name == "transforms":
+        from convzoo.network.images import transforms
+
+        return transforms
     if name == "reference_state_dict":
         from convzoo.network.keys import reference_state_dict
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from convzoo.errors import LARGEST, require_choice, require_flag, require_int
 from convzoo.network.checkpointing import contexts
 from convzoo.network.features import FeatureInfo, take_indices
 from convzoo.network.place import require_memory
+from convzoo.published.rows import input_of
 from convzoo.spec.model import DATASETS, Model
 
 
@@ -27,7 +28,10 @@ class ConvNet(nn.Module):
         num_features: channels of the last feature map.
         head_hidden_size: features that the classifier is given.
         num_classes: outputs of the classifier; 0 means the pooled features.
-        default_cfg: timm's description of the input: size, mean, deviation, names of the first and last layers.
+        default_cfg: timm's description of the input: size, mean, deviation, crop, interpolation, names of the first and
+            last layers. It is that of the weights, if they are published ones; else timm's for its network of this
+            name; else that of the images that the variant is meant for.
+        deployed: whether :func:`convzoo.deploy` made it.
     """
 
     def __init__(
@@ -48,6 +52,13 @@ class ConvNet(nn.Module):
         tap = getattr(stem, "feature_info", own)
         self.feature_info = FeatureInfo([{**tap, "module": "stem"}, *levels])
         self.num_features: int = levels[-1]["num_chs"]
+        self.deployed = False
+        self._told: dict[str, Any] = {}
+        self.default_cfg = self._default_cfg()
+
+    def tell(self, told: Mapping[str, Any]) -> None:
+        """Put what is known of the weights, and of the images that they are for, into :attr:`default_cfg`."""
+        self._told = dict(told)
         self.default_cfg = self._default_cfg()
 
     @property
@@ -162,17 +173,19 @@ class ConvNet(nn.Module):
         return x
 
     def _default_cfg(self) -> dict[str, Any]:
-        spec, size = self.spec, self.spec.input_size
+        spec = self.spec
         first = next((name for name, m in self.named_modules() if isinstance(m, nn.Conv2d)), None)
-        side = -(-size // self.feature_info[-1]["reduction"])
+        size = (spec.in_chans, spec.input_size, spec.input_size)
+        known = {**DATASETS[spec.dataset], **input_of(spec.name), "input_size": size, **self._told}
+        known["input_size"] = (spec.in_chans, *known["input_size"][1:])
+        side = -(-known["input_size"][1] // self.feature_info[-1]["reduction"])
         return {
             "architecture": spec.name,
             "num_classes": spec.num_classes,
-            "input_size": (spec.in_chans, size, size),
             "pool_size": (side, side),
             "fixed_input_size": False,
             "interpolation": "bilinear",
-            **DATASETS[spec.dataset],
+            **known,
             "first_conv": first,
             "classifier": f"head.{self.head.classifier_name}",
         }

@@ -45,9 +45,12 @@ def load_weights(
 
     Args:
         model: what to load into; compiled, or in a wrapper, as it may be.
-        source: a state dict or checkpoint; a ``.safetensors`` file (needs safetensors) or one that ``torch.load`` reads
-            without running code; or a URL of either. What ``http`` and ``https`` give is kept in torch.hub's folder,
-            and checked if the file's name ends in ``-<sha256 prefix>``.
+        source: a state dict or checkpoint; a ``.safetensors`` file (needs safetensors), one that ``torch.load`` reads
+            without running code, or a zip archive of one such; or a URL of either. What ``http`` and ``https`` give is
+            kept in torch.hub's folder, and checked if the file's name ends in ``-<sha256 prefix>``. Or published
+            weights: ``"timm"``, ``"torchvision"``, ``"pytorchcv"`` and so on, ``"timm:a1_in1k"`` for those of a tag
+            (``convzoo show NAME`` lists them); or a folder ``"local-dir:path"`` or a repository of the Hugging Face hub
+            ``"hf-hub:owner/name[@revision]"`` (needs huggingface_hub, and is kept in its cache).
         strict: raise unless everything fits; else load what fits, if anything does.
         classifier: None leaves the classifier as it is where the shape of the weights' is another, and warns; True
             wants it to fit as everything else; False leaves it as it is.
@@ -61,8 +64,22 @@ def load_weights(
 
     A :class:`~convzoo.WeightsWarning` says that the classifier is left out, or that weights are adapted.
     """
+    return put(model, source, strict=strict, classifier=classifier, use_ema=use_ema, keys=keys)
+
+
+def put(
+    model: ConvNet | FeatureNet,
+    source: Any,
+    *,
+    strict: bool = True,
+    classifier: bool | None = None,
+    use_ema: bool = True,
+    keys: Keys | None = None,
+    copy: bool = False,
+) -> LoadReport:
+    """As :func:`load_weights`; with ``copy``, a model on the meta device gets copies of tensors that others hold too."""
     model = bare(model)
-    network, checkpoint = network_of(model), open_checkpoint(source, use_ema)
+    network, checkpoint = network_of(model), open_checkpoint(source, use_ema, network_of(model).spec.name)
     # Of a network that was cut, the rest may be in the state dict too; nothing else may.
     cut = model if isinstance(model, FeatureNet) else None
     name = cut.classifier if cut else str(network.get_classifier(name_only=True))
@@ -80,5 +97,7 @@ def load_weights(
             f"The weights in {checkpoint.name} do not fit {network.spec.name}: {report}. The model is unchanged.{mend}"
         )
     warn(notes)
-    write(network, chosen)
+    write(network, chosen, copy=copy and not checkpoint.own)
+    if checkpoint.input:
+        network.tell(checkpoint.input)
     return report

@@ -12,7 +12,7 @@ from torch import nn
 from convzoo.errors import WeightsError
 
 
-def write(network: nn.Module, values: Mapping[str, Any]) -> None:
+def write(network: nn.Module, values: Mapping[str, Any], *, copy: bool = False) -> None:
     """Put ``values`` into ``network``, whose tensors on the meta device become these values, and others copies.
 
     That they fit is known; what may still fail is a part that has a way of its own to load, or a tensor of the network
@@ -21,6 +21,7 @@ def write(network: nn.Module, values: Mapping[str, Any]) -> None:
     Args:
         network: what to write into.
         values: what its state dict shall have; tensors, but where a part keeps something else there.
+        copy: leave these tensors alone, and put copies in the place of those on the meta device.
 
     Raises:
         WeightsError: it failed; the state dict is as it was.
@@ -36,7 +37,7 @@ def write(network: nn.Module, values: Mapping[str, Any]) -> None:
         if on_meta:  # all is assigned then; so what has values gets the new ones first, and is assigned to itself
             with torch.no_grad():
                 written = {key: old[key].copy_(values[key]) for key in before}
-            values = {**values, **written, **_apart({key: values[key] for key in on_meta})}
+            values = {**values, **written, **_apart({key: values[key] for key in on_meta}, copy)}
         network.load_state_dict(values, strict=False, assign=bool(on_meta))
     except BaseException as error:  # of whatever kind, the user's interrupting it too
         for place, tensors in held:
@@ -53,15 +54,15 @@ def write(network: nn.Module, values: Mapping[str, Any]) -> None:
         raise WeightsError(f"the weights cannot be written: {error}. The model is unchanged.") from error
 
 
-def _apart(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """``tensors``, cloned where training could not change one element of them without changing another."""
+def _apart(tensors: Mapping[str, torch.Tensor], copy: bool) -> dict[str, torch.Tensor]:
+    """``tensors``, cloned if ``copy``, or where training could not change one element of them without changing another."""
     apart: dict[str, torch.Tensor] = {}
     taken: dict[torch.device, int] = {}  # memory up to which address
     for key, tensor in sorted(tensors.items(), key=lambda item: item[1].data_ptr()):
         start = tensor.data_ptr()
         channels_last = tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last)
         dense = tensor.is_contiguous() or channels_last
-        if not dense or start < taken.get(tensor.device, 0) or tensor.is_inference():
+        if copy or not dense or start < taken.get(tensor.device, 0) or tensor.is_inference():
             apart[key] = tensor.clone()
         else:
             apart[key] = tensor
