@@ -54,7 +54,7 @@ def build(
             load(model)
         if device.type != "meta":
             deferred.finish(model, Factory(registry, "init", spec.init, {}))
-            if load:  # weights are read on the CPU
+            if load and device.type != "cpu":  # where weights are read
                 model.to(device)
     return model.to(dtype) if dtype else model
 

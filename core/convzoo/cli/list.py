@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 from collections.abc import Sequence
 
 from convzoo.api import ModelInfo, list_models, model_info
-from convzoo.cli.tables import billions, millions, table
+from convzoo.cli.tables import PUBLISHED, PUBLISHED_RIGHT, billions, millions, published_row, table
 from convzoo.errors import OptionError, cut, did_you_mean, listed, shown
 from convzoo.globs import matcher
 from convzoo.plugins.host import registry
+from convzoo.published.rows import published
 from convzoo.spec.kinds import KINDS
 
 
@@ -23,6 +25,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("--plugin", help="only what this plugin contributed")
     parser.add_argument("--family", help="only this family")
+    parser.add_argument("--pretrained", action="store_true", help="only those that weights are published for, with them")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
 
@@ -42,9 +45,13 @@ def run(options: argparse.Namespace) -> int:
         for info in map(model_info, matching(options.words or ["*"]))
         if options.plugin in (None, info.plugin.name) and options.family in (None, info.spec.family)
     ]
+    if options.pretrained:
+        infos = [info for info in infos if published(info.spec.name)]
     if options.json:
         print(json.dumps([_summary(info) for info in infos], indent=2))
         return 0
+    if options.pretrained:
+        return _list_published(infos)
     rows = []
     for info in infos:
         spec = info.spec
@@ -69,9 +76,19 @@ def matching(globs: Sequence[str]) -> list[str]:
     return list(found)
 
 
+def _list_published(infos: Sequence[ModelInfo]) -> int:
+    header = ["model", *PUBLISHED]
+    found = [[info.name, *published_row(row)] for info in infos for row in published(info.spec.name)]
+    print(table(header, found, right=PUBLISHED_RIGHT))
+    print(f"\n{len(found)} sets of weights for {len(infos)} models, as weights= calls them; accuracies are as published")
+    return 0
+
+
 def _list_parts(options: argparse.Namespace) -> int:
     if options.family is not None:
         raise OptionError("parts are of no family; leave --family out")
+    if options.pretrained:
+        raise OptionError("parts have no weights; leave --pretrained out")
     found = registry().components()
     if options.plugin is not None and options.plugin not in (names := {owner.name for _, owner in found}):
         raise OptionError(
@@ -111,4 +128,5 @@ def _summary(info: ModelInfo) -> dict[str, object]:
         "aliases": [alias.name for alias in spec.aliases],
         "timm": reference.name if reference and not reference.options else None,
         "paper": spec.paper,
+        "pretrained": [dataclasses.asdict(row) for row in published(spec.name)],
     }

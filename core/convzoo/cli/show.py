@@ -6,9 +6,10 @@ import argparse
 import json
 
 from convzoo.api import model_info
-from convzoo.cli.tables import table
+from convzoo.cli.tables import PUBLISHED, PUBLISHED_RIGHT, published_row, table
 from convzoo.errors import OptionError, shown
 from convzoo.plugins.host import registry
+from convzoo.published.rows import published
 from convzoo.spec.model import Model
 from convzoo.spec.refs import parse_value
 
@@ -63,6 +64,9 @@ def run(options: argparse.Namespace) -> int:
             print(f"  {key:<12} {value}")
     print()
     print(parts)
+    if rows := published(spec.name):
+        print("\nPublished weights; the first are those of pretrained=True")
+        print(table([*PUBLISHED, "accuracy as of"], [[*published_row(row), row.said] for row in rows], right=PUBLISHED_RIGHT))
     return 0
 
 

@@ -56,8 +56,9 @@ class Checkpoint:
         """From its keys to the names that they stand for, so that they give as many of ``names`` as possible."""
         known: dict[str, str] = {}
         for name in names:
-            known[_bare(name)] = "" if _bare(name) in known else name  # two names may differ in a module of such a name
-        read = {key: key if key in names else _bare(key) for key in self.values}
+            plain = unwrapped(name)
+            known[plain] = "" if plain in known else name  # two names may differ in a module of such a name
+        read = {key: key if key in names else unwrapped(key) for key in self.values}
         best: dict[str, str] = {}
         for owner in OWNERS:
             around = WRAPPERS.union(owner.split("."))
@@ -78,8 +79,10 @@ def hits(named: Mapping[str, str], names: Collection[str]) -> int:
     return len(set(named.values()).intersection(names))
 
 
-def _bare(key: str) -> str:
-    return ".".join(part for part in key.split(".") if part not in WRAPPERS)
+def unwrapped(key: str) -> str:
+    """``key`` without what wrappers put into it."""
+    parts = key.split(".")
+    return key if WRAPPERS.isdisjoint(parts) else ".".join(part for part in parts if part not in WRAPPERS)
 
 
 def _inside(key: str, around: Collection[str]) -> str:

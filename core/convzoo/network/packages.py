@@ -97,7 +97,7 @@ def _fetch(name: str, repository: str, revision: str) -> dict[str, Path]:
     try:
         from huggingface_hub import errors, hf_hub_download, try_to_load_from_cache
     except ImportError as error:
-        raise WeightsError(f"{name!r} needs huggingface_hub: pip install huggingface_hub") from error
+        raise WeightsError(f"{name!r} needs huggingface_hub: pip install 'convzoo[hub]'") from error
     found: dict[str, Path] = {}
     for file in (CONFIG, *FILES):
         if found.keys() & FILES:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from convzoo.network.checkpoints import Checkpoint, hits
+from convzoo.network.checkpoints import Checkpoint, hits, unwrapped
 from convzoo.network.keys import COUNTER
 from convzoo.network.worlds import Keys, World, worlds
 from convzoo.spec.model import Model
@@ -69,10 +69,16 @@ def read_under(
 
 def _best(checkpoint: Checkpoint, candidates: Iterable[World]) -> tuple[World, dict[str, str]]:
     """The first of ``candidates`` that has all of the network's weights, else the one with most, and its names."""
-    best: tuple[World, dict[str, str]] | None = None
-    most = -1
+    tried = []
     for world in candidates:
         wanted = {name for key, name in world.names.items() if not key.endswith(COUNTER)}
+        if wanted <= checkpoint.values.keys():  # most often, and then what wrappers add need not be looked for
+            names = set(world.names.values())
+            return world, {key: key if key in names else unwrapped(key) for key in checkpoint.values}
+        tried.append((world, wanted))
+    best: tuple[World, dict[str, str]] | None = None
+    most = -1
+    for world, wanted in tried:
         named = checkpoint.named(set(world.names.values()))
         there = hits(named, wanted)
         if there > most:

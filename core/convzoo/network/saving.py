@@ -87,7 +87,7 @@ def _writer(state: dict[str, torch.Tensor], safe: bool) -> Callable[[Path], obje
     try:
         from safetensors.torch import save_file
     except ImportError as error:
-        raise WeightsError("safetensors is not installed: pip install safetensors, or safe=False") from error
+        raise WeightsError("this needs safetensors: pip install 'convzoo[safetensors]', or safe=False") from error
     return lambda to: save_file(state, to, metadata={"format": "pt"})
 
 

@@ -36,7 +36,7 @@ def plain(given: Any) -> torch.Tensor:
         raise Misfit(f"{str(given.layout).removeprefix('torch.')}; give its to_dense()")
     if given.is_meta:
         raise Misfit("on the meta device, without values")
-    return given.detach()
+    return given.detach() if given.requires_grad or type(given) is torch.nn.Parameter else given
 
 
 def fitted(given: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:

@@ -10,6 +10,7 @@ from convzoo.errors import WeightsError
 from convzoo.network.backbone import FeatureNet
 from convzoo.network.checkpoints import Checkpoint, open_checkpoint
 from convzoo.network.fitting import fit
+from convzoo.network.forms import other_form
 from convzoo.network.keys import COUNTER as COUNTER
 from convzoo.network.keys import bare, network_of
 from convzoo.network.model import ConvNet
@@ -84,8 +85,9 @@ def put(
     cut = model if isinstance(model, FeatureNet) else None
     name = cut.classifier if cut else str(network.get_classifier(name_only=True))
     left_out = cut.left_out if cut else ()
-    reading = read_under(network.spec, checkpoint, network.state_dict(), left_out, name, keys)
-    report, chosen, notes = fit(network, reading, name, classifier)
+    state = network.state_dict(keep_vars=True)
+    reading = read_under(network.spec, checkpoint, state, left_out, name, keys)
+    report, chosen, notes = fit(network, state, reading, name, classifier)
     report.entry = checkpoint.entry
     if (strict and not report.fits) or all(key.endswith(COUNTER) for key in chosen):
         amiss = [*report.missing, *report.unexpected, *report.mismatched]
@@ -93,11 +95,12 @@ def put(
         mend = " All but the classifier fits; load_weights(..., classifier=False) leaves that as it is." if only else ""
         if checkpoint.averaged:
             mend += " These are the averaged weights; use_ema=False takes the others."
+        mend += other_form(network, report.unexpected)
         raise WeightsError(
             f"The weights in {checkpoint.name} do not fit {network.spec.name}: {report}. The model is unchanged.{mend}"
         )
     warn(notes)
-    write(network, chosen, copy=copy and not checkpoint.own)
+    write(network, state, chosen, copy=copy and not checkpoint.own)
     if checkpoint.input:
         network.tell(checkpoint.input)
     return report

@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from convzoo.errors import WeightsError
+from convzoo.network.keys import COUNTER
 
 
-def write(network: nn.Module, values: Mapping[str, Any], *, copy: bool = False) -> None:
+def write(network: nn.Module, old: Mapping[str, Any], values: Mapping[str, Any], *, copy: bool = False) -> None:
     """Put ``values`` into ``network``, whose tensors on the meta device become these values, and others copies.
 
     That they fit is known; what may still fail is a part that has a way of its own to load, or a tensor of the network
@@ -20,6 +21,7 @@ def write(network: nn.Module, values: Mapping[str, Any], *, copy: bool = False) 
 
     Args:
         network: what to write into.
+        old: its state dict, of the very tensors.
         values: what its state dict shall have; tensors, but where a part keeps something else there.
         copy: leave these tensors alone, and put copies in the place of those on the meta device.
 
@@ -28,8 +30,7 @@ def write(network: nn.Module, values: Mapping[str, Any], *, copy: bool = False) 
     """
     held: list[tuple[Any, Any]] = []
     for module in network.modules():
-        held += [(place, dict(place)) for place in (module._parameters, module._buffers)]
-    old = network.state_dict(keep_vars=True)
+        held += [(place, dict(place)) for place in (module._parameters, module._buffers) if place]
     tensors = {key: old[key] for key in values if isinstance(old[key], torch.Tensor)}
     before = {key: tensor.detach().clone() for key, tensor in tensors.items() if not tensor.is_meta}
     on_meta = tensors.keys() - before.keys()
@@ -38,7 +39,10 @@ def write(network: nn.Module, values: Mapping[str, Any], *, copy: bool = False) 
             with torch.no_grad():
                 written = {key: old[key].copy_(values[key]) for key in before}
             values = {**values, **written, **_apart({key: values[key] for key in on_meta}, copy)}
-        network.load_state_dict(values, strict=False, assign=bool(on_meta))
+        if on_meta and _plain(network) and len(tensors) == len(values):
+            _assign(network, {key: values[key] for key in on_meta})
+        else:
+            network.load_state_dict(values, strict=False, assign=bool(on_meta))
     except BaseException as error:  # of whatever kind, the user's interrupting it too
         for place, tensors in held:
             place.update(tensors)
@@ -52,6 +56,36 @@ def write(network: nn.Module, values: Mapping[str, Any], *, copy: bool = False) 
         if not isinstance(error, Exception):
             raise
         raise WeightsError(f"the weights cannot be written: {error}. The model is unchanged.") from error
+
+
+_TORCHS = {nn.Module._load_from_state_dict, nn.modules.batchnorm._NormBase._load_from_state_dict}
+"""How torch's modules load, which comes to putting each tensor where it belongs."""
+_HOOKS = ("_load_state_dict_pre_hooks", "_load_state_dict_post_hooks", "_state_dict_hooks")
+
+
+def _plain(network: nn.Module) -> bool:
+    """Whether no part of a network has a way of its own to load, or is told of it."""
+    own = (
+        type(module)._load_from_state_dict not in _TORCHS or any(getattr(module, hooks, None) for hooks in _HOOKS)
+        for module in network.modules()
+    )
+    return not any(own)
+
+
+def _assign(network: nn.Module, values: Mapping[str, torch.Tensor]) -> None:
+    """What ``load_state_dict(assign=True)`` does, which spends most of its time on what is known here: that all fits."""
+    modules = dict(network.named_modules(remove_duplicate=False))
+    for key, value in values.items():
+        path, _, name = key.rpartition(".")
+        module = modules[path]
+        if (parameter := module._parameters.get(name)) is not None:
+            module._parameters[name] = nn.Parameter(value, requires_grad=parameter.requires_grad)
+        else:
+            module._buffers[name] = value
+    for module in modules.values():  # what older files lack, torch's norms begin anew
+        counter = module._buffers.get(COUNTER)
+        if counter is not None and counter.is_meta:
+            module._buffers[COUNTER] = torch.zeros((), dtype=counter.dtype)
 
 
 def _apart(tensors: Mapping[str, torch.Tensor], copy: bool) -> dict[str, torch.Tensor]:

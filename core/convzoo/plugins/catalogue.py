@@ -10,6 +10,10 @@ import json
 import re
 
 
+HOW = "see 'Installing' in convzoo's README.md"
+"""The one place that says how to install a plugin of the zoo."""
+
+
 def normalized(name: str) -> str:
     """A distribution's name as packaging compares it: whatever its case, and with '-', '_' and '.' alike."""
     return re.sub(r"[-_.]+", "-", name).lower()
@@ -52,8 +56,4 @@ def provider(label: str) -> str:
     distribution = catalogue().get(label)
     if distribution in (None, "convzoo"):
         return ""
-    extra = str(distribution).removeprefix("convzoo-")
-    return (
-        f" {distribution} provides it, and is not installed (pip install 'convzoo[{extra}]')"
-        " or kept out (see `convzoo plugins`)."
-    )
+    return f" {distribution} provides it, and is not installed ({HOW}) or kept out (see `convzoo plugins`)."

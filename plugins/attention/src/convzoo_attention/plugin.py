@@ -76,7 +76,9 @@ CBAM_AUTHORS = Dialect(
         *KEYS,
     ),
 )
-ECA_AUTHORS = Dialect("the ECA authors", ((r"\.branch\.attention\.", ".eca."), *KEYS))
+ECA_AUTHORS_KEYS = ((r"\.branch\.attention\.", ".eca."), *KEYS)
+"""The ECA authors' names, for ``load_weights(create_model("resnet50", attention="eca"), file, keys=...)``: their networks
+have the plain stem, which none of the variants with ECA has."""
 SENET_DIALECTS = of_imagenet(deep=True, average=False, before=(PYTORCHCV_OUTPUT,))
 LIKE_TIMM = {"mlp_bias": False, "order": "mean_max", "spatial_momentum": 0.1, "spatial_zero_init": False}
 """The options with which CBAM is timm's module."""
@@ -125,7 +127,7 @@ resnet_rs = partial(
     stem=STEMS["d"].with_options(pool="conv"),
     paper=RS_PAPER,
 )
-eca = partial(attentive, layout=imagenet, attention=ref("eca"), dialects=(ECA_AUTHORS,), paper=ECA_PAPER)
+eca = partial(attentive, layout=imagenet, attention=ref("eca"), paper=ECA_PAPER)
 eca_resnet = partial(eca, family="eca_resnet", layer=BOTTLENECK)
 eca_resnext = partial(eca, family="eca_resnext", layer=GROUPED_32X4)
 cbam = partial(attentive, family="cbam", attention=ref("cbam"), init=ref("cbam"), keys=CBAM_KEYS, paper=CBAM_PAPER)
