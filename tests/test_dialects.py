@@ -88,7 +88,11 @@ def converted(state: dict[str, torch.Tensor], groups: int = 4) -> dict[str, torc
     """The authors' conversion of such a file, by loops, as their ``CondensingConv`` and ``CondensingLinear`` have it."""
     made = {key: value for key, value in state.items() if "conv_1." not in key and "classifier" not in key}
     for key in [key for key in state if key.endswith("_mask")]:
-        layer, mask, weight = key.removesuffix("_mask"), state[key][:, :, 0, 0], state[f"{key.removesuffix('_mask')}conv.weight"]
+        layer, mask, weight = (
+            key.removesuffix("_mask"),
+            state[key][:, :, 0, 0],
+            state[f"{key.removesuffix('_mask')}conv.weight"],
+        )
         width = len(weight) // groups
         index = [j for group in range(groups) for j in range(mask.shape[1]) if mask[group, j]]
         made[f"{layer}index"] = torch.tensor(index)
@@ -252,7 +256,11 @@ def test_no_dialect_sends_two_keys_of_a_variant_to_one() -> None:
 def test_a_conversion_that_fails_is_an_error_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     import dataclasses
 
-    shouted = Dialect("others", ((r"^stem\.conv\.", "STEM."), (r"^stages", "STAGES"), (r"^head", "HEAD"), (r"^stem", "NORM")), "no_such:code")
+    shouted = Dialect(
+        "others",
+        ((r"^stem\.conv\.", "STEM."), (r"^stages", "STAGES"), (r"^head", "HEAD"), (r"^stem", "NORM")),
+        "no_such:code",
+    )
     model = create_model(dataclasses.replace(TINY, dialects=(shouted,)))
     names = next(world.names for world in worlds(model.spec, list(model.state_dict()), "others"))
     state = {names[key]: tensor for key, tensor in trained().state_dict().items()}

@@ -49,7 +49,9 @@ for name in ("composed", "tuned", "deployed"):
 def test_tuned_composed_and_deployed_models_go_from_one_process_to_another(tmp_path: Path) -> None:
     assert fresh(WRITE, str(tmp_path)).stderr == ""
     read = fresh(READ, str(tmp_path))
-    assert read.stdout.splitlines() == ["composed True 10 False", "tuned True 3 False", "deployed True 7 True"], read.stderr
+    assert read.stdout.splitlines() == ["composed True 10 False", "tuned True 3 False", "deployed True 7 True"], (
+        read.stderr
+    )
 
 
 def saved(folder: Path, **options: Any) -> tuple[ConvNet, str]:
@@ -103,7 +105,9 @@ def test_a_folder_may_be_written_over_by_a_model_that_was_loaded_from_it(tmp_pat
 
 
 def test_what_is_told_of_a_model_is_in_its_configuration_and_comes_back(tmp_path: Path) -> None:
-    save_pretrained(trained(), tmp_path, license="mit", tag="mine", mean=(0.5, 0.5, 0.5), label_names=["a", "b", "c", "d", "e"])
+    save_pretrained(
+        trained(), tmp_path, license="mit", tag="mine", mean=(0.5, 0.5, 0.5), label_names=["a", "b", "c", "d", "e"]
+    )
     cfg = create_model(f"local-dir:{tmp_path}").default_cfg
     assert (cfg["license"], cfg["tag"], cfg["mean"], cfg["label_names"][4]) == ("mit", "mine", (0.5, 0.5, 0.5), "e")
 

@@ -222,7 +222,9 @@ def _source(model: Model, weights: Any, pretrained: bool | None, package: Packag
         pretrained = require_flag("pretrained", pretrained)
     if weights is not None:
         if pretrained:
-            raise OptionError(f"pretrained=True and weights={shown(weights)} are two ways to say one thing; leave one out")
+            raise OptionError(
+                f"pretrained=True and weights={shown(weights)} are two ways to say one thing; leave one out"
+            )
         return locate(weights, model.name)
     if package is not None:
         return of_package(package) if pretrained is not False else None

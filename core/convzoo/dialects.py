@@ -137,7 +137,9 @@ def of_cifar(*, before: Pairs = ()) -> tuple[Dialect, ...]:
 
     Kuangliu's pytorch-cifar calls the projection ``shortcut`` and the classifier ``linear``.
     """
-    kuangliu = [(pattern, name) for pattern, name in TORCHVISION_KEYS if "shortcut" not in pattern and "head" not in pattern]
+    kuangliu = [
+        (pattern, name) for pattern, name in TORCHVISION_KEYS if "shortcut" not in pattern and "head" not in pattern
+    ]
     return (
         pytorchcv("cifar", before=before),
         Dialect("torchvision", TORCHVISION_KEYS),

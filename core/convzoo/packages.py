@@ -30,7 +30,9 @@ def spec_of(package: Package, registry: Registry) -> tuple[Model, Options, dict[
     try:
         if isinstance(own, Mapping):
             if own.get("version") != VERSION:
-                raise WeightsError(f"it was written by another version of convzoo (its entry is {own.get('version')!r})")
+                raise WeightsError(
+                    f"it was written by another version of convzoo (its entry is {own.get('version')!r})"
+                )
             return Model.from_dict(own.get("spec", {})), Options(), {}
         if not isinstance(name, str):
             raise WeightsError(f"{CONFIG} names no architecture")

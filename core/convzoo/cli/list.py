@@ -25,7 +25,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("--plugin", help="only what this plugin contributed")
     parser.add_argument("--family", help="only this family")
-    parser.add_argument("--pretrained", action="store_true", help="only those that weights are published for, with them")
+    parser.add_argument(
+        "--pretrained", action="store_true", help="only those that weights are published for, with them"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
 
@@ -80,7 +82,9 @@ def _list_published(infos: Sequence[ModelInfo]) -> int:
     header = ["model", *PUBLISHED]
     found = [[info.name, *published_row(row)] for info in infos for row in published(info.spec.name)]
     print(table(header, found, right=PUBLISHED_RIGHT))
-    print(f"\n{len(found)} sets of weights for {len(infos)} models, as weights= calls them; accuracies are as published")
+    print(
+        f"\n{len(found)} sets of weights for {len(infos)} models, as weights= calls them; accuracies are as published"
+    )
     return 0
 
 

@@ -66,7 +66,11 @@ def run(options: argparse.Namespace) -> int:
     print(parts)
     if rows := published(spec.name):
         print("\nPublished weights; the first are those of pretrained=True")
-        print(table([*PUBLISHED, "accuracy as of"], [[*published_row(row), row.said] for row in rows], right=PUBLISHED_RIGHT))
+        print(
+            table(
+                [*PUBLISHED, "accuracy as of"], [[*published_row(row), row.said] for row in rows], right=PUBLISHED_RIGHT
+            )
+        )
     return 0
 
 

@@ -112,7 +112,10 @@ def open_checkpoint(
     if isinstance(source, Mapping):
         name, found = "the mapping", source
     elif isinstance(source, (str, os.PathLike)) and isinstance(os.fspath(source), str):
-        name, found = repr(str(source)), read_anywhere(source if isinstance(source, str) else Path(source), where.digest)
+        name, found = (
+            repr(str(source)),
+            read_anywhere(source if isinstance(source, str) else Path(source), where.digest),
+        )
     else:
         hint = ": give its state_dict()" if isinstance(source, torch.nn.Module) else ""
         raise WeightsError(f"weights are a state dict, a file or a URL, not {_called(source)}{hint}")

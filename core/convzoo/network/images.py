@@ -17,7 +17,9 @@ SMALL = 64
 PADDING = 4
 
 
-def transforms(model: ConvNet | FeatureNet, *, train: bool = False, test_size: bool = False, size: int | None = None) -> Any:
+def transforms(
+    model: ConvNet | FeatureNet, *, train: bool = False, test_size: bool = False, size: int | None = None
+) -> Any:
     """A ``torchvision.transforms.v2`` pipeline from an image to ``(3, H, W)`` for ``model`` (needs torchvision).
 
     For evaluation it is timm's: the shorter side resized, the middle cut out, the colours normalised; for images of 32
@@ -45,7 +47,9 @@ def transforms(model: ConvNet | FeatureNet, *, train: bool = False, test_size: b
     channels, side, _ = cfg.get("test_input_size", cfg["input_size"]) if tested else cfg["input_size"]
     crop = cfg.get("test_crop_pct", cfg["crop_pct"]) if tested else cfg["crop_pct"]
     if channels != len(cfg["mean"]):
-        raise OptionError(f"{network.spec.name} takes images of {channels} channels; these transforms are for RGB images")
+        raise OptionError(
+            f"{network.spec.name} takes images of {channels} channels; these transforms are for RGB images"
+        )
     if size is not None:
         side = require_int("size", size, at_least=1, at_most=2**16)
     interpolation = InterpolationMode(cfg["interpolation"])
@@ -59,6 +63,9 @@ def transforms(model: ConvNet | FeatureNet, *, train: bool = False, test_size: b
         steps = [v2.Resize((whole, whole), interpolation=interpolation, antialias=True), v2.CenterCrop(side)]
     else:
         # A crop is kept as a share, which division has rounded.
-        steps = [v2.Resize(math.floor(side / crop + 1e-6), interpolation=interpolation, antialias=True), v2.CenterCrop(side)]
+        steps = [
+            v2.Resize(math.floor(side / crop + 1e-6), interpolation=interpolation, antialias=True),
+            v2.CenterCrop(side),
+        ]
     steps += [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(list(cfg["mean"]), list(cfg["std"]))]
     return v2.Compose(steps)

@@ -187,5 +187,10 @@ class ConvNet(nn.Module):
             "interpolation": "bilinear",
             **known,
             "first_conv": first,
-            "classifier": f"head.{self.head.classifier_name}",
+            "classifier": self._classifier(),
         }
+
+    def _classifier(self) -> str:
+        """Its name, which a network that is cut has no head to tell."""
+        name = getattr(self.head, "classifier_name", None)
+        return self.default_cfg["classifier"] if name is None else f"head.{name}"

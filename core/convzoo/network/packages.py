@@ -102,12 +102,14 @@ def _fetch(name: str, repository: str, revision: str) -> dict[str, Path]:
     for file in (CONFIG, *FILES):
         if found.keys() & FILES:
             break
-        kept = try_to_load_from_cache(repository, file, revision=revision or None)
         try:
+            kept = try_to_load_from_cache(repository, file, revision=revision or None)
             path = Path(hf_hub_download(repository, file, revision=revision or None))
         except errors.EntryNotFoundError as error:
             if isinstance(error, errors.LocalEntryNotFoundError):
-                raise WeightsError(f"cannot fetch {file} of {name!r}, and there is no copy of it here: {_why(error)}") from error
+                raise WeightsError(
+                    f"cannot fetch {file} of {name!r}, and there is no copy of it here: {_why(error)}"
+                ) from error
             continue
         except Exception as error:  # of the network, of the disk, of names that are none
             raise WeightsError(f"cannot fetch {file} of {name!r}: {_why(error)}") from error
@@ -126,7 +128,9 @@ def _verify(name: str, path: Path) -> None:
     blob = Path(os.path.realpath(path))
     if len(blob.name) == 64 and digest_of(blob, "sha256") != blob.name:
         blob.unlink(missing_ok=True)
-        raise WeightsError(f"{path.name} of {name!r} is not what the hub says it is: its SHA-256 is not {blob.name}. It is not kept")
+        raise WeightsError(
+            f"{path.name} of {name!r} is not what the hub says it is: its SHA-256 is not {blob.name}. It is not kept"
+        )
 
 
 def digest_of(path: Path, kind: str) -> str:

@@ -33,7 +33,12 @@ class Reading:
 
 
 def read_under(
-    spec: Model, checkpoint: Checkpoint, state: Mapping[str, Any], left_out: Iterable[str], classifier: str, keys: Keys | None
+    spec: Model,
+    checkpoint: Checkpoint,
+    state: Mapping[str, Any],
+    left_out: Iterable[str],
+    classifier: str,
+    keys: Keys | None,
 ) -> Reading:
     """Read ``checkpoint`` under the names that most of its keys have.
 

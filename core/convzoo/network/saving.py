@@ -58,7 +58,9 @@ def save_pretrained(model: ConvNet, folder: str | os.PathLike[str], *, safe: boo
     try:
         path.mkdir(parents=True, exist_ok=True)
         # Tensors may be views into one memory, which safetensors refuses.
-        state = {key: value.detach().to("cpu", memory_format=torch.contiguous_format).clone() for key, value in state.items()}
+        state = {
+            key: value.detach().to("cpu", memory_format=torch.contiguous_format).clone() for key, value in state.items()
+        }
         _replace(path / FILES[0 if require_flag("safe", safe) else 1], _writer(state, safe))
         _replace(path / CONFIG, lambda to: to.write_text(text + "\n", encoding="utf-8"))
         (path / FILES[1 if safe else 0]).unlink(missing_ok=True)

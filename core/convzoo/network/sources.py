@@ -45,7 +45,8 @@ def locate(weights: Any, variant: str) -> Source:
     source, _, tag = weights.partition(":")
     if source in sources() and not os.path.exists(weights):
         row = choose(variant, source, tag)
-        told = {**row.input, "tag": row.tag, "source": row.source, "license": row.licence}
+        images = {key: tuple(value) if isinstance(value, list) else value for key, value in row.input.items()}
+        told = {**images, "tag": row.tag, "source": row.source, "license": row.licence}
         if not is_package(row.address):
             return Source(row.address, row.digest, row.num_classes, told)
         return Source(of_package(open_package(row.address)).what, "", row.num_classes, told)
@@ -55,5 +56,7 @@ def locate(weights: Any, variant: str) -> Source:
 def of_package(package: Package) -> Source:
     """The weights of a folder or repository."""
     if package.weights is None:
-        raise WeightsError(f"{package.name} has no file of weights; one is called model.safetensors or pytorch_model.bin")
+        raise WeightsError(
+            f"{package.name} has no file of weights; one is called model.safetensors or pytorch_model.bin"
+        )
     return Source(Path(package.weights), "", package.num_classes, package.input)

@@ -103,4 +103,5 @@ def put(
     write(network, state, chosen, copy=copy and not checkpoint.own)
     if checkpoint.input:
         network.tell(checkpoint.input)
+        model.default_cfg = network.default_cfg
     return report

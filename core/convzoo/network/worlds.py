@@ -55,14 +55,18 @@ def worlds(spec: Model, known: Sequence[str], keys: Keys | None) -> Iterator[Wor
             raise WeightsError(f"keys={shown(keys)}: there are no such names.{there_is}; pairs and mappings do as well")
     elif isinstance(keys, Mapping):
         if unknown := [key for key in keys if key not in known]:
-            raise WeightsError(f"keys: {spec.name} has no tensor {shown(unknown[0])}; a mapping is from its keys to others")
+            raise WeightsError(
+                f"keys: {spec.name} has no tensor {shown(unknown[0])}; a mapping is from its keys to others"
+            )
         yield World(GIVEN, {key: str(keys.get(key, key)) for key in known})
         return
     elif keys is not None:
         try:
             dialect = Dialect(GIVEN, tuple(keys))
         except (SpecError, TypeError) as error:
-            raise WeightsError(f"keys={shown(keys)}: expected a name, pairs for re.sub, or a mapping: {error}") from None
+            raise WeightsError(
+                f"keys={shown(keys)}: expected a name, pairs for re.sub, or a mapping: {error}"
+            ) from None
         yield World(GIVEN, renamed(spec.name, dialect.keys, known))
         return
     if keys in (None, OWN):
@@ -84,6 +88,8 @@ def _convert(dialect: Dialect) -> Callable[..., dict[str, Any]] | None:
         try:
             return getattr(importlib.import_module(module), function)(*arguments)
         except Exception as error:
-            raise WeightsError(f"the weights of {dialect.name} cannot be converted by {dialect.convert}: {error}") from error
+            raise WeightsError(
+                f"the weights of {dialect.name} cannot be converted by {dialect.convert}: {error}"
+            ) from error
 
     return convert
