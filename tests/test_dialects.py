@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from convzoo_attention.plugin import ECA_AUTHORS_KEYS
-from convzoo_condensenet import halve_classifier
 
 import convzoo
 from convzoo import Dialect, Model, SpecError, WeightsError, create_model, load_weights
@@ -18,6 +16,8 @@ from convzoo.layouts import KEYS
 from convzoo.network.keys import reference_state_dict
 from convzoo.network.worlds import worlds
 from convzoo.plugins.host import registry
+from convzoo_attention.plugin import ECA_AUTHORS_KEYS
+from convzoo_condensenet import halve_classifier
 
 from .tiny import TINY, assert_equal, copied, refused, tiny, trained
 
@@ -25,7 +25,7 @@ DATA = Path(__file__).parent / "data" / "keys"
 
 
 def listed(name: str) -> dict[str, torch.Tensor]:
-    """A state dict of random values with the names and shapes of a file in ``data/keys``, which says where they are from."""
+    """A state dict of random values with the names and shapes of a file in ``data/keys``, which says whose they are."""
     torch.manual_seed(2)
     shapes = json.loads((DATA / f"{name}.json").read_text(encoding="utf-8"))["keys"]
     state = {}
@@ -85,7 +85,7 @@ def masked(groups: int = 4) -> dict[str, torch.Tensor]:
 
 
 def converted(state: dict[str, torch.Tensor], groups: int = 4) -> dict[str, torch.Tensor]:
-    """The authors' conversion of such a file, by loops, as their ``CondensingConv`` and ``CondensingLinear`` have it."""
+    """The authors' conversion of such a file, by loops, as their ``CondensingConv`` and ``CondensingLinear``."""
     made = {key: value for key, value in state.items() if "conv_1." not in key and "classifier" not in key}
     for key in [key for key in state if key.endswith("_mask")]:
         layer, mask, weight = (

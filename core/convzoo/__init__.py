@@ -24,8 +24,8 @@ from convzoo.spec.model import Dialect, Model, Reference, Stage
 from convzoo.spec.refs import PerStage, Ref, per_stage, ref
 
 if TYPE_CHECKING:
-    from convzoo.network.keys import reference_state_dict
     from convzoo.network.images import transforms
+    from convzoo.network.keys import reference_state_dict
     from convzoo.network.saving import save_pretrained
     from convzoo.network.weights import load_weights
 

@@ -143,8 +143,8 @@ def create_model(
     """Build a model, changed by ``options``.
 
     Args:
-        model: a name, an alias, a spec, or what :func:`convzoo.save_pretrained` or timm wrote, with its weights: a folder
-            ``"local-dir:path"`` or a repository of the Hugging Face hub ``"hf-hub:owner/name[@revision]"``.
+        model: a name, an alias, a spec, or what :func:`convzoo.save_pretrained` or timm wrote, with its weights: a
+            folder ``"local-dir:path"`` or a repository of the Hugging Face hub ``"hf-hub:owner/name[@revision]"``.
         features_only: give a :class:`~convzoo.network.backbone.FeatureNet`, whose output is the list of feature levels.
         out_indices: its levels; all by default, an int for the last n.
         pretrained: take the published weights that ``convzoo show NAME`` lists first; False takes none, not even those

@@ -34,17 +34,17 @@ Row = dict[str, Any]
 
 def of_timm() -> tuple[dict[str, list[Row]], dict[str, Row]]:
     """Rows of each variant that timm has, its default first, and the input of each."""
-    from timm.models import get_pretrained_cfg, list_pretrained
+    from timm.models import list_pretrained
 
     accuracies = {row.get("timm_name"): row for row in json.loads(FACTS.read_text(encoding="utf-8"))}
     found: dict[str, list[Row]] = {}
     inputs: dict[str, Row] = {}
     for spec, name in _referred("timm"):
-        default = get_pretrained_cfg(name)
+        default = _timms(name)
         inputs[spec.name] = _input(default)
         tags = [each.partition(".")[2] for each in list_pretrained(f"{name}.*")]
         for tag in sorted(tags, key=lambda tag: tag != default.tag):
-            cfg = get_pretrained_cfg(f"{name}.{tag}")
+            cfg = _timms(f"{name}.{tag}")
             if cfg.hf_hub_filename or cfg.custom_load:
                 continue
             row = {
@@ -61,6 +61,12 @@ def of_timm() -> tuple[dict[str, list[Row]], dict[str, Row]]:
                 row["said"] = f"timm's results-imagenet.csv, at {fact['timm_top1_img_size']} px"
             found.setdefault(spec.name, []).append(row)
     return found, inputs
+
+
+def _timms(name: str) -> Any:
+    from timm.models import get_pretrained_cfg
+
+    return get_pretrained_cfg(name)
 
 
 def _input(cfg: Any) -> Row:

@@ -22,8 +22,10 @@ def other_form(network: ConvNet, unexpected: Iterable[str]) -> str:
     """
     if network.deployed:
         return " The network is deployed, and takes the weights of a deployed one; load others before convzoo.deploy."
-    found = next(((path, module) for path, module in network.named_modules() if isinstance(module, Deployable)), None)
-    if found and _keys_of_deployed(*found).intersection(map(unwrapped, unexpected)):
+    others = [path for path, module in network.named_modules() if isinstance(module, Deployable)]
+    if others and _keys_of_deployed(others[0], network.get_submodule(others[0])).intersection(
+        map(unwrapped, unexpected)
+    ):
         return (
             " These are the weights of the deployed network: load them into what convzoo.deploy gives at the end of the"
             " training, or make it from the folder that convzoo.save_pretrained wrote."

@@ -1,4 +1,4 @@
-"""Where weights come from: what ``weights=`` and ``load_weights`` are given, and what is known of it before it is read."""
+"""Where weights come from: what ``weights=`` is given, and what is known of it before it is read."""
 
 from __future__ import annotations
 

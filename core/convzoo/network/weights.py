@@ -78,7 +78,7 @@ def put(
     keys: Keys | None = None,
     copy: bool = False,
 ) -> LoadReport:
-    """As :func:`load_weights`; with ``copy``, a model on the meta device gets copies of tensors that others hold too."""
+    """As :func:`load_weights`; with ``copy``, a model on meta gets copies of tensors that others hold too."""
     model = bare(model)
     network, checkpoint = network_of(model), open_checkpoint(source, use_ema, network_of(model).spec.name)
     # Of a network that was cut, the rest may be in the state dict too; nothing else may.

@@ -37,7 +37,7 @@ class World:
 
 
 def worlds(spec: Model, known: Sequence[str], keys: Keys | None) -> Iterator[World]:
-    """The names that weights for ``spec``'s network may be under, the likeliest first; each is made when it is its turn.
+    """The names that weights for ``spec``'s network may be under, the likeliest first, each made at its turn.
 
     Args:
         spec: of the network.

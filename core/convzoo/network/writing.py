@@ -73,7 +73,7 @@ def _plain(network: nn.Module) -> bool:
 
 
 def _assign(network: nn.Module, values: Mapping[str, torch.Tensor]) -> None:
-    """What ``load_state_dict(assign=True)`` does, which spends most of its time on what is known here: that all fits."""
+    """What ``load_state_dict(assign=True)`` does, which spends its time on what is known here: that all fits."""
     modules = dict(network.named_modules(remove_duplicate=False))
     for key, value in values.items():
         path, _, name = key.rpartition(".")
@@ -89,7 +89,7 @@ def _assign(network: nn.Module, values: Mapping[str, torch.Tensor]) -> None:
 
 
 def _apart(tensors: Mapping[str, torch.Tensor], copy: bool) -> dict[str, torch.Tensor]:
-    """``tensors``, cloned if ``copy``, or where training could not change one element of them without changing another."""
+    """``tensors``, cloned if ``copy``, or where training could not change one element without changing another."""
     apart: dict[str, torch.Tensor] = {}
     taken: dict[torch.device, int] = {}  # memory up to which address
     for key, tensor in sorted(tensors.items(), key=lambda item: item[1].data_ptr()):

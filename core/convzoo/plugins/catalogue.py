@@ -9,7 +9,6 @@ import importlib.resources
 import json
 import re
 
-
 HOW = "see 'Installing' in convzoo's README.md"
 """The one place that says how to install a plugin of the zoo."""
 

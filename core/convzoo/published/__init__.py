@@ -1,1 +1,1 @@
-"""What others have published for the zoo's variants: weights, and the images that these were trained for. All of it is data."""
+"""What others have published for the variants: weights, and the images that these are for. All of it is data."""

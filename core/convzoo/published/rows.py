@@ -71,7 +71,7 @@ def sources() -> list[str]:
 
 def input_of(variant: str) -> dict[str, Any]:
     """What timm says of the input of its network of a variant; empty if it has none."""
-    found = next((data["inputs"][variant] for data in _data() if variant in data.get("inputs", ())), {})
+    found: dict[str, Any] = next((data["inputs"][variant] for data in _data() if variant in data.get("inputs", ())), {})
     return {key: tuple(value) if isinstance(value, list) else value for key, value in found.items()}
 
 

@@ -77,8 +77,8 @@ CBAM_AUTHORS = Dialect(
     ),
 )
 ECA_AUTHORS_KEYS = ((r"\.branch\.attention\.", ".eca."), *KEYS)
-"""The ECA authors' names, for ``load_weights(create_model("resnet50", attention="eca"), file, keys=...)``: their networks
-have the plain stem, which none of the variants with ECA has."""
+"""The ECA authors' names, for ``load_weights(create_model("resnet50", attention="eca"), file, keys=...)``: their
+networks have the plain stem, which none of the variants with ECA has."""
 SENET_DIALECTS = of_imagenet(deep=True, average=False, before=(PYTORCHCV_OUTPUT,))
 LIKE_TIMM = {"mlp_bias": False, "order": "mean_max", "spatial_momentum": 0.1, "spatial_zero_init": False}
 """The options with which CBAM is timm's module."""
