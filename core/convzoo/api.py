@@ -198,7 +198,7 @@ def create_model(
 
     from convzoo.network.checkpoints import open_checkpoint
     from convzoo.network.place import device_of
-    from convzoo.network.weights import put
+    from convzoo.network.putting import put
 
     checkpoint = open_checkpoint(source, use_ema)
     if package is not None and is_deployed(package) and weights is None:
@@ -239,13 +239,13 @@ def _deployed(
     Only a network that has been trained to its end can be deployed; what it then holds is what the weights replace.
     """
     from convzoo.network.lifecycle import deploy, set_progress
-    from convzoo.network.weights import load_weights
+    from convzoo.network.putting import put
 
     if features_only:
         raise OptionError("a deployed network is not cut down to its features; deploy(features) makes one of its own")
     set_progress(network, 1)
     network = deploy(network)
-    load_weights(network, checkpoint)
+    put(network, checkpoint)
     return network if device is None else network.to(device)
 
 

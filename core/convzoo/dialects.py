@@ -54,6 +54,7 @@ PYTORCHCV_STEMS = {
 PYTORCHCV_UNIT = (r"^stages\.(\d+)\.(\d+)\.", "features.stage{1+1}.unit{2+1}.")
 """pytorchcv counts stages and the layers in them from 1."""
 PYTORCHCV_HEAD = (r"^head\.fc\.", "output.")
+"""pytorchcv's name of a classifier."""
 PYTORCHCV_OUTPUT = (r"^head\.fc\.", "output.fc.")
 """pytorchcv's name of a classifier behind a dropout."""
 PYTORCHCV_BLOCK = (
@@ -118,7 +119,6 @@ def mmpretrain(stem: str, *, before: Pairs = ()) -> Dialect:
     return Dialect("mmpretrain", (*before, *stems, *body, *BACKBONE))
 
 
-@functools.cache
 def of_imagenet(*, deep: bool, average: bool, before: Pairs = ()) -> tuple[Dialect, ...]:
     """Who else has residual networks for ImageNet: pytorchcv and mmpretrain.
 
@@ -127,16 +127,27 @@ def of_imagenet(*, deep: bool, average: bool, before: Pairs = ()) -> tuple[Diale
         average: whether projection shortcuts average before they project.
         before: pytorchcv's names of parts that residual networks do not share.
     """
-    stem = "deep" if deep else "conv"
-    return pytorchcv(stem, before=before, average=average), mmpretrain(stem)
+    return _of_imagenet("deep" if deep else "conv", average, before)
 
 
 @functools.cache
+def _of_imagenet(stem: str, average: bool, before: Pairs) -> tuple[Dialect, ...]:
+    return pytorchcv(stem, before=before, average=average), mmpretrain(stem)
+
+
 def of_cifar(*, before: Pairs = ()) -> tuple[Dialect, ...]:
     """Who else has residual networks for CIFAR: pytorchcv, mmpretrain, and those whose names are torchvision's.
 
     Kuangliu's pytorch-cifar calls the projection ``shortcut`` and the classifier ``linear``.
+
+    Args:
+        before: pytorchcv's names of parts that residual networks do not share.
     """
+    return _of_cifar(before)
+
+
+@functools.cache
+def _of_cifar(before: Pairs) -> tuple[Dialect, ...]:
     kuangliu = [
         (pattern, name) for pattern, name in TORCHVISION_KEYS if "shortcut" not in pattern and "head" not in pattern
     ]

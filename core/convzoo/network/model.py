@@ -57,7 +57,11 @@ class ConvNet(nn.Module):
         self.default_cfg = self._default_cfg()
 
     def tell(self, told: Mapping[str, Any]) -> None:
-        """Put what is known of the weights, and of the images that they are for, into :attr:`default_cfg`."""
+        """Put what is known of the weights into :attr:`default_cfg`.
+
+        Args:
+            told: timm's fields of the images that they are for, their licence, tag and source.
+        """
         self._told = dict(told)
         self.default_cfg = self._default_cfg()
 

@@ -76,7 +76,11 @@ def input_of(variant: str) -> dict[str, Any]:
 
 
 def choose(variant: str, source: str = "", tag: str = "") -> Published:
-    """The weights that ``pretrained=True``, or ``weights="source:tag"``, means; without a tag, the source's first.
+    """The weights that ``pretrained=True``, or ``weights="source:tag"``, means.
+
+    Args:
+        variant: by its canonical name.
+        source, tag: whose and which; the first that there are without.
 
     Raises:
         WeightsError: nothing of the kind is published; the message says what is.
