@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
     if options.pretrained:
         infos = [info for info in infos if published(info.spec.name)]
     if options.json:
-        print(json.dumps([_summary(info) for info in infos], indent=2))
+        print(json.dumps([_summary(info, options.pretrained) for info in infos], indent=2))
         return 0
     if options.pretrained:
         return _list_published(infos)
@@ -118,7 +118,8 @@ def _list_parts(options: argparse.Namespace) -> int:
     return 0
 
 
-def _summary(info: ModelInfo) -> dict[str, object]:
+def _summary(info: ModelInfo, rows: bool) -> dict[str, object]:
+    """A model as JSON, with its published weights by name, or, if ``rows``, with all that is known of them."""
     spec = info.spec
     reference = spec.reference("timm")
     return {
@@ -132,5 +133,5 @@ def _summary(info: ModelInfo) -> dict[str, object]:
         "aliases": [alias.name for alias in spec.aliases],
         "timm": reference.name if reference and not reference.options else None,
         "paper": spec.paper,
-        "pretrained": [dataclasses.asdict(row) for row in published(spec.name)],
+        "pretrained": [dataclasses.asdict(row) if rows else row.name for row in published(spec.name)],
     }
