@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -356,5 +357,5 @@ def test_the_deepest_networks_overflow_in_eval_mode_until_they_are_trained(name:
         sizes = [float((x := layer(x)).std()) for layer in model.stages[0]]
         assert model(images).isnan().all()
         assert model.train()(images).isfinite().all()
-    growth = [after / before for before, after in zip(sizes[10:110], sizes[11:111], strict=True)]
+    growth = [after / before for before, after in itertools.pairwise(sizes[10:111])]
     assert 1.3 < sum(growth) / len(growth) < 1.7
