@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PLUGINS := $(sort $(wildcard plugins/*))
 WORKERS ?= 2
 
-.PHONY: help demo test test-large test-all gpu bench results tables lint format catalogue reference clean
+.PHONY: help demo test test-large test-all gpu bench results tables lint format published catalogue reference clean
 help:
 	@echo "make demo       set up, list the zoo, show a model, compare a variant of each family with timm, time six of them"
 	@echo "make test       set up, then run the tests"
@@ -17,6 +17,7 @@ help:
 	@echo "make tables     write the tables of the README again from benchmarks/results/"
 	@echo "make lint       ruff and mypy"
 	@echo "make format     let ruff format and mend what it can"
+	@echo "make published  write down again what timm, torchvision and pytorchcv have published"
 	@echo "make catalogue  write down again what each first-party distribution contributes"
 	@echo "make reference  write docs/reference.md again from the docstrings"
 	@echo "make clean      remove the virtual environment"
@@ -76,6 +77,9 @@ lint: $(VENV)/installed
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+published: $(VENV)/installed
+	$(BIN)/python -m convzoo.cli.published
 
 catalogue: $(VENV)/installed
 	$(BIN)/python -m convzoo.cli.catalogue

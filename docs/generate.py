@@ -26,6 +26,8 @@ MODULE_NAMES = (
     "convzoo.testing",
     "convzoo.layers",
     "convzoo.layouts",
+    "convzoo.dialects",
+    "convzoo.published.rows",
     "convzoo.resnet.blocks",
     "convzoo.resnet.stems",
     "convzoo.resnet.heads",

@@ -135,6 +135,7 @@ def test_list_prints_json(capsys: Capture) -> None:
         "aliases": ["resnest50d"],
         "timm": "resnest50d",
         "paper": convzoo.model_info("resnest50").spec.paper,
+        "pretrained": ["timm:in1k", "pytorchcv:imagenet"],
     }
 
 

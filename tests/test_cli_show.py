@@ -132,7 +132,7 @@ def test_show_names_the_plugin_to_install_for_a_model_that_is_not_there() -> Non
         [sys.executable, "-c", MAIN, "show", "resnest50"], env=environment, capture_output=True, text=True
     )
     assert result.returncode == 2
-    assert "convzoo-resnest provides it, and is not installed (pip install 'convzoo[resnest]')" in result.stderr
+    assert "convzoo-resnest provides it, and is not installed (see 'Install' in convzoo's README.md)" in result.stderr
 
 
 def test_a_model_that_cannot_be_built_prints_nothing_but_the_error(capsys: Capture) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -343,3 +344,18 @@ def test_reference_models_of_cbam_take_timms_attention() -> None:
     reference = convzoo.model_info("cbam_resnet18").spec.reference("timm")
     assert reference is not None
     assert any(type(m).__name__ == "CbamModule" for m in reference_model(reference).modules())
+
+
+@pytest.mark.large
+@pytest.mark.parametrize("name", ["resnet1001bn", "resnet1202"])
+def test_the_deepest_networks_overflow_in_eval_mode_until_they_are_trained(name: str) -> None:
+    """As the README says: it is the sum of hundreds of blocks that nothing has normalised yet, not a wrong start."""
+    torch.manual_seed(0)
+    model, images = convzoo.create_model(name).eval(), torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        x = model.stem(images)
+        sizes = [float((x := layer(x)).std()) for layer in model.stages[0]]
+        assert model(images).isnan().all()
+        assert model.train()(images).isfinite().all()
+    growth = [after / before for before, after in itertools.pairwise(sizes[10:111])]
+    assert 1.3 < sum(growth) / len(growth) < 1.7

@@ -66,8 +66,8 @@ def test_the_first_convolution_of_every_stem_is_found(name: str) -> None:
     state = {key: torch.zeros((), dtype=tensor.dtype).expand(tensor.shape) for key, tensor in rgb.state_dict().items()}
     model = create_model(name, in_chans=2, device="meta")
     classifier = str(model.get_classifier(name_only=True))
-    reading = read_under(model.spec, open_checkpoint(state, True), state, classifier)
-    report, chosen, (note,) = fit(model, reading, classifier, True)
+    reading = read_under(model.spec, open_checkpoint(state, True), model.state_dict(), (), classifier, None)
+    report, chosen, (note,) = fit(model, model.state_dict(), reading, classifier, True)
     (key,) = report.adapted
     assert key == f"{rgb.default_cfg['first_conv']}.weight"
     assert chosen[key].shape[1] == 2

@@ -14,17 +14,11 @@ import pytest
 from .environments import pip as pip_for
 from .environments import run
 from .test_packaging import NEEDED, PLUGINS, ROOT, environment, home, project, sources
-from .test_readme import COMMANDS, FENCE, README
+from .test_readme import BRIEF, COMMANDS, FENCE, README
 
 BLOCKS = [(language, code) for language, code in FENCE.findall(README)]
 (LINE,) = re.findall(r"^(pip install .+?)(?:\s+#.*)?$", "".join(code for _, code in BLOCKS), re.MULTILINE)
 """The one line that installs all of it."""
-BRIEF = {
-    "check": ["conv/shuffled"],
-    "parity": ["--image-size", "64"],
-    "bench": ["--budget", "1", "--image-size", "64", "--in-process", "--no-memory"],
-}
-"""What is added to commands that take long."""
 
 
 def words_of(line: str, folder: Path) -> list[str]:

@@ -243,6 +243,7 @@ def test_wheel_has_the_whole_package_and_nothing_else(name: str, wheel: Wheel) -
         data = [*package(name).rglob("*.tmpl"), *(package(name) / "bench" / "page").iterdir()]
         wanted |= {path.relative_to(sources(name)).as_posix() for path in data}
         wanted.add("convzoo/plugins/catalogue.json")
+        wanted |= {f"convzoo/published/{path.name}" for path in (package(name) / "published").glob("*.json")}
     with zipfile.ZipFile(wheel(name)) as archive:
         assert {file for file in archive.namelist() if ".dist-info/" not in file} == wanted
 

@@ -46,20 +46,20 @@ def test_plugin_readmes_run() -> None:
 
 
 COMMANDS = re.findall(r"^convzoo (?:list|show|plugins|new|check|parity|bench)\b.*?(?=\s+#|$)", README, re.MULTILINE)
-BRIEFLY = {"convzoo check": ["conv/shuffled"], "convzoo parity": [], "convzoo bench": ["--budget=1", "--image-size=64"]}
-"""Commands that take long, and words that make them brief: all of what they do is tested elsewhere."""
+BRIEF = {
+    "check": ["conv/shuffled"],
+    "parity": ["--image-size", "64"],
+    "bench": ["--budget", "1", "--image-size", "64", "--in-process", "--no-memory"],
+}
+"""Commands that take long, with words that make them brief. test_installation.py runs them too."""
 
 
-@pytest.mark.parametrize(
-    "line",
-    [pytest.param(line, marks=[pytest.mark.large] if line.startswith(tuple(BRIEFLY)) else []) for line in COMMANDS],
-)
+@pytest.mark.parametrize("line", [line for line in COMMANDS if shlex.split(line)[1] not in BRIEF])
 def test_commands_of_the_readme_run(
     line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    words = shlex.split(line)
-    assert main([*words[1:], *BRIEFLY.get(" ".join(words[:2]), [])]) == 0
+    assert main(shlex.split(line)[1:]) == 0
     captured = capsys.readouterr()
     assert captured.err == ""
     assert captured.out
@@ -69,7 +69,7 @@ def test_every_block_of_the_readme_is_run_or_is_the_set_up() -> None:
     known = [language for language, _ in FENCE.findall(README)]
     plain = [code.strip().split()[0] for language, code in FENCE.findall(README) if not language]
     assert set(known) == {"python", ""}
-    assert plain == ["pip", "make", "variant", "convzoo"], "the set-ups, what the demo prints, and the commands above"
+    assert plain == ["pip", "make", "variant", "model", "convzoo"], "set-ups, a table, downloads, the commands above"
 
 
 def test_every_variant_that_the_readme_names_exists() -> None:

@@ -224,7 +224,10 @@ def test_a_classifier_of_another_shape_is_left_as_it_is_with_a_warning(state: St
         with pytest.warns(WeightsWarning) as caught:
             model = tiny(num_classes=9, weights=weights)
         torch.manual_seed(3)
-        own = {key: tensor for key, tensor in tiny(num_classes=9).state_dict().items() if key in CLASSIFIER}
+        with pytest.warns(WeightsWarning):
+            again = tiny(num_classes=9, weights=weights).state_dict()
+        own = {key: again[key] for key in CLASSIFIER}
+        assert all(0 < tensor.abs().max() <= 16**-0.5 and tensor.unique().numel() > 1 for tensor in own.values())
         assert_equal(model.state_dict(), without(state, *CLASSIFIER) | own)
         with pytest.warns(WeightsWarning) as again:
             report = load_weights(model, weights)
@@ -348,3 +351,10 @@ def test_a_key_map_that_sends_two_keys_to_one_is_refused() -> None:
     model = convzoo.build(Model("tiny", "tiny", TINY.stem, TINY.stages, keys=((r"^stages\.\d", "layer"),)))
     with pytest.raises(WeightsError, match="two keys"):
         key_map(model)
+
+
+def test_weights_in_float64_are_not_rounded_where_the_model_is_made_in_float64() -> None:
+    state = {key: t.double() for key, t in convzoo.create_model("resnet20").state_dict().items()}
+    state["stem.conv.weight"] = torch.rand_like(state["stem.conv.weight"])
+    model = convzoo.create_model("resnet20", weights=state, dtype="float64")
+    assert torch.equal(model.stem.conv.weight, state["stem.conv.weight"])

@@ -26,18 +26,21 @@ from convzoo.plugins.environment import core_version
 from convzoo.plugins.hook import hookimpl
 from convzoo.plugins.host import register
 from convzoo.spec.contributions import Component, Pattern
-from convzoo.spec.model import Model, Reference, Stage
+from convzoo.spec.model import Dialect, Model, Reference, Stage
 from convzoo.spec.refs import PerStage, Ref, per_stage, ref
 
 if TYPE_CHECKING:
     __version__: str
     from convzoo.network.following import follow
+    from convzoo.network.images import transforms
     from convzoo.network.keys import reference_state_dict
+    from convzoo.network.saving import save_pretrained
     from convzoo.network.weights import load_weights
 
 __all__ = [
     "Component",
     "ConvzooError",
+    "Dialect",
     "LifecycleError",
     "LifecycleWarning",
     "Model",
@@ -71,7 +74,9 @@ __all__ = [
     "ref",
     "reference_state_dict",
     "register",
+    "save_pretrained",
     "set_progress",
+    "transforms",
 ]
 
 
@@ -87,6 +92,14 @@ def __getattr__(name: str) -> Any:
         from convzoo.network.weights import load_weights
 
         return load_weights
+    if name == "save_pretrained":
+        from convzoo.network.saving import save_pretrained
+
+        return save_pretrained
+    if name == "transforms":
+        from convzoo.network.images import transforms
+
+        return transforms
     if name == "reference_state_dict":
         from convzoo.network.keys import reference_state_dict
 

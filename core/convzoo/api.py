@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
     from convzoo.layers import Maker
     from convzoo.network.backbone import FeatureNet
+    from convzoo.network.checkpoints import Checkpoint
     from convzoo.network.model import ConvNet
+    from convzoo.network.packages import Package
+    from convzoo.network.sources import Source
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,7 @@ def create_model(
     model: str | Model,
     *,
     features_only: Literal[False] = ...,
+    pretrained: bool | None = ...,
     weights: str | Path | Mapping[str, Any] | None = ...,
     use_ema: bool = ...,
     device: torch.device | str | None = ...,
@@ -120,6 +124,7 @@ def create_model(
     *,
     features_only: Literal[True],
     out_indices: int | Sequence[int] | None = ...,
+    pretrained: bool | None = ...,
     weights: str | Path | Mapping[str, Any] | None = ...,
     use_ema: bool = ...,
     device: torch.device | str | None = ...,
@@ -133,6 +138,7 @@ def create_model(
     *,
     features_only: bool = False,
     out_indices: int | Sequence[int] | None = None,
+    pretrained: bool | None = None,
     weights: str | Path | Mapping[str, Any] | None = None,
     use_ema: bool = True,
     device: torch.device | str | None = None,
@@ -142,11 +148,15 @@ def create_model(
     """Build a model, changed by ``options``.
 
     Args:
-        model: a name, an alias, or a spec.
+        model: a name, an alias, a spec, or what :func:`convzoo.save_pretrained` or timm wrote, with its weights: a
+            folder ``"local-dir:path"`` or a repository of the Hugging Face hub ``"hf-hub:owner/name[@revision]"``.
         features_only: give a :class:`~convzoo.network.backbone.FeatureNet`, whose output is the list of feature levels.
         out_indices: its levels; all by default, an int for the last n.
-        weights: a state dict, a file, or a URL, see :func:`convzoo.load_weights`. Where the shape of
-            their classifier is another, it is left out, with a warning.
+        pretrained: take the published weights that ``convzoo show NAME`` lists first; False takes none, not even those
+            of a folder.
+        weights: published weights by their source, ``"timm"`` or ``"timm:tag"``; a state dict, a file, a URL, a folder
+            or a repository, see :func:`convzoo.load_weights`. Unless ``num_classes`` is given, it is theirs, where they
+            say so. Where the shape of their classifier is another, it is left out, with a warning.
         use_ema: take the moving average of the weights where a checkpoint has it.
         device, dtype: of the parameters, as torch has them or by their names. ``device="meta"`` gives the structure
             without storage.
@@ -166,29 +176,82 @@ def create_model(
     from convzoo.network.features import take_indices
 
     overrides = Options()
-    if isinstance(model, str):
+    package, added = None, dict[str, Any]()
+    if isinstance(model, str) and model.startswith(("local-dir:", "hf-hub:")):
+        from convzoo.network.packages import open_package
+        from convzoo.packages import is_deployed, spec_of
+
+        package = open_package(model)
+        model, overrides, added = spec_of(package, registry())
+    elif isinstance(model, str):
         entry = _entry(model)
         model, overrides = entry.spec, entry.overrides
     if not isinstance(model, Model):
         raise OptionError(f"a model is a name or a Model spec, not {shown(model)}")
     features_only = require_flag("features_only", features_only)
-    spec = compose(model, registry(), overrides, options)
+    source = _source(model, weights, pretrained, package)
+    if source is not None and source.num_classes is not None:
+        added.setdefault("num_classes", source.num_classes)
+    spec = compose(model, registry(), overrides, {**added, **options})
     if out_indices is not None and not features_only:
         raise OptionError("out_indices asks for feature levels; add features_only=True")
     if features_only:
         take_indices(len(spec.stages) + 1, out_indices, "out_indices")
-    checkpoint = None
+    if source is None:
+        network = fold(spec, registry(), device=device, dtype=dtype)
+        return FeatureNet(network, out_indices) if features_only else network
+
+    from convzoo.network.checkpoints import open_checkpoint
+    from convzoo.network.place import device_of
+    from convzoo.network.putting import put
+
+    checkpoint = open_checkpoint(source, use_ema)
+    if package is not None and is_deployed(package) and weights is None:
+        return _deployed(fold(spec, registry(), dtype=dtype), checkpoint, features_only, device)
+    net: list[ConvNet | FeatureNet] = []
+
+    def load(network: ConvNet) -> None:
+        net.append(FeatureNet(network, out_indices) if features_only else network)
+        put(net[0], checkpoint, copy=device_of(device).type != "meta")
+
+    fold(spec, registry(), device=device, dtype=dtype, load=load)
+    return net[0]
+
+
+def _source(model: Model, weights: Any, pretrained: bool | None, package: Package | None) -> Source | None:
+    """Where the weights are, or None where the network starts as it does without."""
+    from convzoo.network.sources import locate, of_package
+    from convzoo.published.rows import choose
+
+    if pretrained is not None:
+        pretrained = require_flag("pretrained", pretrained)
     if weights is not None:
-        from convzoo.network.checkpoints import open_checkpoint
+        if pretrained:
+            raise OptionError(
+                f"pretrained=True and weights={shown(weights)} are two ways to say one thing; leave one out"
+            )
+        return locate(weights, model.name)
+    if package is not None:
+        return of_package(package) if pretrained is not False else None
+    return locate(choose(model.name).name, model.name) if pretrained else None
 
-        checkpoint = open_checkpoint(weights, use_ema)
-    network = fold(spec, registry(), device=device, dtype=dtype)
-    net = FeatureNet(network, out_indices) if features_only else network
-    if checkpoint is not None:
-        from convzoo.network.weights import load_weights
 
-        load_weights(net, checkpoint)
-    return net
+def _deployed(
+    network: ConvNet, checkpoint: Checkpoint, features_only: bool, device: torch.device | str | None
+) -> ConvNet:
+    """The form for inference of a network, with its weights.
+
+    Only a network that has been trained to its end can be deployed; what it then holds is what the weights replace.
+    """
+    from convzoo.network.lifecycle import deploy, set_progress
+    from convzoo.network.putting import put
+
+    if features_only:
+        raise OptionError("a deployed network is not cut down to its features; deploy(features) makes one of its own")
+    set_progress(network, 1)
+    network = deploy(network)
+    put(network, checkpoint)
+    return network if device is None else network.to(device)
 
 
 def build(spec: Model, *, device: torch.device | str | None = None, dtype: torch.dtype | str | None = None) -> ConvNet:

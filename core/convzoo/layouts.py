@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from convzoo.dialects import TORCHVISION_KEYS, of_cifar, of_imagenet
 from convzoo.errors import LARGEST, SpecError, require_choice, require_int, shown
 from convzoo.spec.model import Model, Reference, Stage
 from convzoo.spec.options import MOST
@@ -37,22 +38,7 @@ FAN_IN_ZERO_BIAS = ref("kaiming", mode="fan_in", linear_bias="zero")
 """The start of torchvision's dense networks. The authors of the wide ones start convolutions and the classifier so too,
 but leave their norms' scales at what Torch7 drew, uniformly from 0 to 1."""
 
-KEYS = (
-    (r"^stem\.conv\.", "conv1."),
-    (r"^stem\.norm\.", "bn1."),
-    (r"^stem\.pool\.", "maxpool."),
-    (r"^stages\.0\.", "layer1."),
-    (r"^stages\.1\.", "layer2."),
-    (r"^stages\.2\.", "layer3."),
-    (r"^stages\.3\.", "layer4."),
-    (r"\.branch\.conv([12])\.conv\.", r".conv\1."),
-    (r"\.branch\.conv([12])\.norm\.", r".bn\1."),
-    (r"\.branch\.norm(\d)\.", r".bn\1."),
-    (r"\.branch\.attention\.", ".se."),
-    (r"\.branch\.", "."),
-    (r"\.shortcut\.", ".downsample."),
-    (r"^head\.fc\.", "fc."),
-)
+KEYS = TORCHVISION_KEYS
 """From this library's state-dict keys of residual networks to those of torchvision and timm."""
 
 STEMS = {
@@ -150,6 +136,7 @@ def imagenet(
         "stem": STEMS[letter],
         "init": FAN_OUT,
         "keys": KEYS,
+        "dialects": of_imagenet(deep=letter != "", average=letter in AVERAGE_DOWN),
         "references": tuple(references),
         "paper": HE if letter == "" else TRICKS,
     }
@@ -184,6 +171,7 @@ def cifar(
         "input_size": 32,
         "dataset": "cifar10",
         "init": FAN_OUT_ZERO_BIAS,
+        "dialects": of_cifar(),
         "paper": f"{HE}, section 4.2",
     }
     return Model(name, family, stages=stages(layer, depths, planes), **{**defaults, **fields})

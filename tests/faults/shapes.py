@@ -134,3 +134,15 @@ class CountingTwice(nn.Sequential):
 
     def forward_intermediates(self, x: torch.Tensor) -> Any:
         return self(x), [self(x)]
+
+
+@broken("works_at_any_width", "conv")
+class TwoHalves(nn.Module):
+    """Gives a channel less than it is asked for, where that is odd."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.half = nn.Conv2d(in_channels, out_channels // 2, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([self.half(x), self.half(x).neg()], 1)

@@ -242,3 +242,18 @@ class OfFiveDimensions(Attention):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return super().forward(x) * self.more.sum(0)
+
+
+@broken("keeps_its_state_in_state_dict")
+class FadingByANumber(Attention):
+    """Drops more as the training goes on, and forgets how much."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.rate = 0.0
+
+    def set_progress(self, progress: float) -> None:
+        self.rate = max(self.rate, 0.5 * progress)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(F.dropout(x, self.rate, self.training))

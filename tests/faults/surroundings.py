@@ -147,3 +147,20 @@ class Resting(Attention):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.norm(super().forward(x))
+
+
+@broken("leaves_the_process_alone", "norm")
+class CountingOnTheClass(nn.Module):
+    """A batch norm whose momentum warms up by a count that all of them share."""
+
+    seen = 0
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            CountingOnTheClass.seen += 1
+            self.norm.momentum = max(0.1, 1 / CountingOnTheClass.seen)
+        return self.norm(x)

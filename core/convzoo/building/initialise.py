@@ -85,6 +85,8 @@ class Deferred(TorchFunctionMode):
         ``init`` says how tensors start that torch's own layers have filled; others keep what their part says.
         """
         waiting = [tensor for tensor in (*model.parameters(), *model.buffers()) if tensor.is_meta]
+        if not waiting:
+            return
         for tensor in waiting:
             self._store(tensor)
         chosen = {id(tensor): fill for tensor, fill in init(model)}

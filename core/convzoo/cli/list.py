@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import shutil
 import sys
 from collections.abc import Sequence
 
 from convzoo.api import ModelInfo, list_models, model_info
-from convzoo.cli.tables import billions, clean, columns, millions, table
+from convzoo.cli.tables import (
+    PUBLISHED,
+    PUBLISHED_RIGHT,
+    billions,
+    clean,
+    columns,
+    millions,
+    published_row,
+    table,
+)
 from convzoo.errors import OptionError, cut, did_you_mean, listed, shown
 from convzoo.globs import matcher
 from convzoo.plugins.host import registry
+from convzoo.published.rows import published
 from convzoo.spec.kinds import KINDS
 
 
@@ -25,6 +36,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("--plugin", help="only what this plugin contributed")
     parser.add_argument("--family", help="only this family")
+    parser.add_argument(
+        "--pretrained", action="store_true", help="only those that weights are published for, with them"
+    )
     form = parser.add_mutually_exclusive_group()
     form.add_argument(
         "--columns",
@@ -56,17 +70,22 @@ def run(options: argparse.Namespace) -> int:
         for info in map(model_info, matching(options.words or ["*"]))
         if options.plugin in (None, info.plugin.name) and options.family in (None, info.spec.family)
     ]
+    if options.pretrained:
+        infos = [info for info in infos if published(info.spec.name)]
     if options.json:
-        print(json.dumps([_summary(info) for info in infos], indent=2))
+        print(json.dumps([_summary(info, options.pretrained) for info in infos], indent=2))
         return 0
     size = shutil.get_terminal_size(SIZE)
-    if sys.stdout.isatty() and len(infos) + AROUND > size.lines if options.columns is None else options.columns:
+    fits = options.pretrained or len(infos) + AROUND <= size.lines
+    if sys.stdout.isatty() and not fits if options.columns is None else options.columns:
         families: dict[str, list[str]] = {}
         for info in infos:
             families.setdefault(clean(info.spec.family), []).append(info.name)
         print(columns(dict(sorted(families.items())), size.columns))
         print(f"\n{len(infos)} models by family; --no-columns has a line for each, with its parameters and MACs")
         return 0
+    if options.pretrained:
+        return _list_published(infos)
     rows = []
     for info in infos:
         spec = info.spec
@@ -91,10 +110,22 @@ def matching(globs: Sequence[str]) -> list[str]:
     return list(found)
 
 
+def _list_published(infos: Sequence[ModelInfo]) -> int:
+    header = ["model", *PUBLISHED]
+    found = [[info.name, *published_row(row)] for info in infos for row in published(info.spec.name)]
+    print(table(header, found, right=PUBLISHED_RIGHT))
+    print(
+        f"\n{len(found)} sets of weights for {len(infos)} models, as weights= calls them; accuracies are as published"
+    )
+    return 0
+
+
 def _list_parts(options: argparse.Namespace) -> int:
     for option in ("family", "columns"):
         if getattr(options, option) is not None:
             raise OptionError(f"parts are of no family; leave --{option} out")
+    if options.pretrained:
+        raise OptionError("parts have no weights; leave --pretrained out")
     found = registry().components()
     if options.plugin is not None and options.plugin not in (names := {owner.name for _, owner in found}):
         raise OptionError(
@@ -120,7 +151,8 @@ def _list_parts(options: argparse.Namespace) -> int:
     return 0
 
 
-def _summary(info: ModelInfo) -> dict[str, object]:
+def _summary(info: ModelInfo, rows: bool) -> dict[str, object]:
+    """A model as JSON, with its published weights by name, or, if ``rows``, with all that is known of them."""
     spec = info.spec
     reference = spec.reference("timm")
     return {
@@ -134,4 +166,5 @@ def _summary(info: ModelInfo) -> dict[str, object]:
         "aliases": [alias.name for alias in spec.aliases],
         "timm": reference.name if reference and not reference.options else None,
         "paper": spec.paper,
+        "pretrained": [dataclasses.asdict(row) if rows else row.name for row in published(spec.name)],
     }

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from convzoo.api import model_info
 from convzoo.cli.sources import parts_of, written_in
-from convzoo.cli.tables import table
+from convzoo.cli.tables import PUBLISHED, PUBLISHED_RIGHT, published_row, table
 from convzoo.errors import OptionError, UnknownNameError, shown
 from convzoo.plugins.host import registry
+from convzoo.published.rows import published
 from convzoo.spec.model import Model
 from convzoo.spec.refs import parse_value
 
@@ -80,6 +81,10 @@ def run(options: argparse.Namespace) -> int:
     print(f"\n{parts}\n\n{_places(whole)}")
     if whole is info.spec:
         print("\nthe parts that it names; --build adds those that stand in a slot by default")
+    if rows := published(spec.name):
+        print("\nPublished weights; the first are those of pretrained=True")
+        weights = [[*published_row(row), row.said] for row in rows]
+        print(table([*PUBLISHED, "accuracy as of"], weights, right=PUBLISHED_RIGHT))
     if options.svg:
         print(f"\ndrawn in {options.svg}")
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from convzoo.errors import one_line
+from convzoo.published.rows import Published
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> str:
@@ -51,3 +52,14 @@ def millions(count: int | None) -> str:
 def billions(count: int | None) -> str:
     """``4.089 G``; a dash for None."""
     return "-" if count is None else f"{count / 1e9:.3f} G"
+
+
+PUBLISHED = ("weights", "classes", "px", "top-1 %", "top-5 %", "licence")
+"""The columns of published weights."""
+PUBLISHED_RIGHT = PUBLISHED[1:5]
+
+
+def published_row(row: Published) -> list[str]:
+    """The cells of :data:`PUBLISHED`; a dash for what is not known."""
+    accuracies = ["-" if value is None else f"{value:.2f}" for value in (row.top1, row.top5)]
+    return [row.name, str(row.num_classes), str(row.input["input_size"][1]), *accuracies, row.licence or "-"]

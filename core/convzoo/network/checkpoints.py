@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 
 from convzoo.errors import WeightsError, first_of
 from convzoo.network.downloads import read_anywhere
+from convzoo.network.sources import Source, locate
 
 AVERAGED = ("state_dict_ema", "model_ema", "ema")
 """Where checkpoints keep the moving average of the weights (EMA), in the order in which timm looks for it."""
@@ -36,11 +37,15 @@ class Checkpoint:
         name: what errors call it.
         entry: where in the checkpoint it stood, ``"state_dict_ema"`` for example; empty if nothing is around it.
         values: by key; not all of them need be tensors.
+        own: whether nobody else has these tensors, since they were read from a file.
+        input: the images that they are for, as far as that is known.
     """
 
     name: str
     entry: str
     values: dict[str, Any]
+    own: bool = False
+    input: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def averaged(self) -> bool:
@@ -51,8 +56,9 @@ class Checkpoint:
         """From its keys to the names that they stand for, so that they give as many of ``names`` as possible."""
         known: dict[str, str] = {}
         for name in names:
-            known[_bare(name)] = "" if _bare(name) in known else name  # two names may differ in a module of such a name
-        read = {key: key if key in names else _bare(key) for key in self.values}
+            plain = unwrapped(name)
+            known[plain] = "" if plain in known else name  # two names may differ in a module of such a name
+        read = {key: key if key in names else unwrapped(key) for key in self.values}
         best: dict[str, str] = {}
         for owner in OWNERS:
             around = WRAPPERS.union(owner.split("."))
@@ -73,8 +79,10 @@ def hits(named: Mapping[str, str], names: Collection[str]) -> int:
     return len(set(named.values()).intersection(names))
 
 
-def _bare(key: str) -> str:
-    return ".".join(part for part in key.split(".") if part not in WRAPPERS)
+def unwrapped(key: str) -> str:
+    """``key`` without what wrappers put into it."""
+    parts = key.split(".")
+    return key if WRAPPERS.isdisjoint(parts) else ".".join(part for part in parts if part not in WRAPPERS)
 
 
 def _inside(key: str, around: Collection[str]) -> str:
@@ -84,22 +92,30 @@ def _inside(key: str, around: Collection[str]) -> str:
     return key
 
 
-def open_checkpoint(source: str | os.PathLike[str] | Mapping[str, Any] | Checkpoint, use_ema: bool) -> Checkpoint:
-    """The state dict that a mapping, a file or the file at a URL is or holds.
+def open_checkpoint(
+    source: str | os.PathLike[str] | Mapping[str, Any] | Source | Checkpoint, use_ema: bool, variant: str = ""
+) -> Checkpoint:
+    """The state dict that a mapping, a file, the file at a URL, or what :func:`locate` knows, is or holds.
 
     Args:
         source: any of these; a checkpoint that is open already is given back.
         use_ema: prefer the moving average of the weights, where there is one.
+        variant: canonical name of the model that they are for.
 
     Raises:
         WeightsError: there is none, or it cannot be found, fetched or read.
     """
     if isinstance(source, Checkpoint):
         return source
+    where = source if isinstance(source, Source) else locate(source, variant)
+    source = where.what
     if isinstance(source, Mapping):
         name, found = "the mapping", source
     elif isinstance(source, (str, os.PathLike)) and isinstance(os.fspath(source), str):
-        name, found = repr(str(source)), read_anywhere(source if isinstance(source, str) else Path(source))
+        name, found = (
+            repr(str(source)),
+            read_anywhere(source if isinstance(source, str) else Path(source), where.digest),
+        )
     else:
         hint = ": give its state_dict()" if isinstance(source, torch.nn.Module) else ""
         raise WeightsError(f"weights are a state dict, a file or a URL, not {_called(source)}{hint}")
@@ -109,7 +125,7 @@ def open_checkpoint(source: str | os.PathLike[str] | Mapping[str, Any] | Checkpo
     state = {str(key): value for key, value in values.items()}
     if len(state) < len(values):
         raise WeightsError(f"{name} has keys that are no texts, and that read like others: {first_of(list(values))}")
-    return Checkpoint(name, ".".join(entry), state)
+    return Checkpoint(name, ".".join(entry), state, not isinstance(source, Mapping), where.input)
 
 
 def _state_dicts(

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import pickle
 import re
+import shutil
 import stat
+import tempfile
+import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from convzoo.errors import WeightsError, first_of
-from convzoo.network.formats import SAFETENSORS, SUFFIXES, TORCH, format_of
+from convzoo.network.formats import ARCHIVE, SAFETENSORS, SUFFIXES, TORCH, format_of, member
 
 HARMLESS: list[Any] = [argparse.Namespace]
 """What may stand beside tensors: the arguments of the training, which timm's and torchvision's own checkpoints have."""
@@ -45,12 +50,35 @@ def read(path: Path, name: str = "") -> Any:
     if not stat.S_ISREG(mode):
         what = "a folder" if stat.S_ISDIR(mode) else "no regular file"
         raise WeightsError(f"{name} is {what}, not a file of weights")
+    if kind == ARCHIVE:
+        with unpacked(path) as inner:
+            if inner is None:
+                raise DamagedError(f"{name} is {ARCHIVE} that is cut short or damaged")
+            return read(inner, f"{inner.name!r} in {name}")
     if kind not in SUFFIXES:
         raise DamagedError(f"{name} holds no weights: it is {kind}")
     for other, suffixes in SUFFIXES.items():
         if other != kind and path.suffix in suffixes:
             raise WeightsError(f"{name} is {kind}, but is named like {other}: rename it to *{SUFFIXES[kind][0]}")
     return _safetensors(path, name) if kind == SAFETENSORS else _torch(path, name)
+
+
+@contextlib.contextmanager
+def unpacked(path: Path) -> Iterator[Path | None]:
+    """The one file of weights in a zip archive, as a file that is gone in the end; None if it is no such archive."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        inner: Path | None = None
+        try:
+            with zipfile.ZipFile(path) as archive:
+                if name := member(archive.namelist()):
+                    inner = Path(folder) / Path(name).name
+                    with archive.open(name) as packed, inner.open("wb") as file:
+                        shutil.copyfileobj(packed, file, 1 << 20)
+        except (OSError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile):
+            inner = None
+        except Exception as error:  # of the libraries that unpack
+            raise DamagedError(f"{str(path)!r} is a zip archive that is damaged: {error}") from error
+        yield inner
 
 
 def _short(name: str) -> str:

@@ -17,17 +17,18 @@ from convzoo.network.values import Misfit, ShapeMisfit, fitted, plain
 
 
 def fit(
-    network: ConvNet, reading: Reading, classifier: str, wish: bool | None
+    network: ConvNet, wanted: Mapping[str, Any], reading: Reading, classifier: str, wish: bool | None
 ) -> tuple[LoadReport, dict[str, Any], list[str]]:
     """What becomes of each value, the values to write by the network's keys, and what to warn of.
 
     Args:
         network: what they are for.
+        wanted: its state dict.
         reading: the values.
         classifier: name of the network's classifier, or of the one it would have.
         wish: whether the classifier is wanted; None: if it has the same shape.
     """
-    wanted, in_chans = network.state_dict(), network.spec.in_chans
+    in_chans = network.spec.in_chans
     report = LoadReport(reading.dialect, unexpected=reading.rest)
     chosen: dict[str, Any] = {}
     misfits: dict[str, Misfit] = {}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 TORCH = "a file of torch.save"
 SAFETENSORS = "a safetensors file"
+ARCHIVE = "a zip archive of one file of weights"
 
 SUFFIXES = {SAFETENSORS: (".safetensors",), TORCH: (".pth", ".pt", ".bin", ".ckpt", ".tar", ".th")}
 """What the names of such files end in, the usual one first. Other endings say nothing."""
@@ -64,7 +65,16 @@ def _zip(path: Path) -> str:
         return TORCH
     if names and all(name.endswith(".npy") for name in names):
         return "an archive of NumPy arrays"
+    if member(names):
+        return ARCHIVE
     return f"a zip archive that torch.save did not write, with {', '.join(map(repr, names[:3])) or 'nothing'} in it"
+
+
+def member(names: list[str]) -> str:
+    """The one file of weights among the files of a zip archive; empty if there is none, or more than one."""
+    endings = tuple(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
+    found = [name for name in names if not name.endswith("/")]
+    return found[0] if len(found) == 1 and found[0].endswith(endings) else ""
 
 
 def _text(head: bytes) -> str:

@@ -36,7 +36,16 @@ def mapped(spec: Model, keys: Iterable[str]) -> dict[str, str]:
     """
     if not spec.keys:
         raise WeightsError(f"{spec.name} has no key map to another library's names")
-    rules = [(pair, rule(*pair)) for pair in spec.keys]
+    return renamed(spec.name, spec.keys, keys)
+
+
+def renamed(model: str, pairs: Iterable[tuple[str, str]], keys: Iterable[str]) -> dict[str, str]:
+    """``keys`` and what each becomes by ``pairs``, which are as a model's ``keys``.
+
+    Raises:
+        WeightsError: two keys become one, or a pair adds to what is no number; it names the ``model``.
+    """
+    rules = [(pair, rule(*pair)) for pair in pairs]
     mapped: dict[str, str] = {}
     for key in keys:
         name = key
@@ -44,11 +53,11 @@ def mapped(spec: Model, keys: Iterable[str]) -> dict[str, str]:
             try:
                 name = pattern.sub(replacement, name)
             except ValueError as error:
-                raise WeightsError(f"the key map of {spec.name} fails on {name!r}, by {pair}: {error}") from error
+                raise WeightsError(f"the key map of {model} fails on {name!r}, by {pair}: {error}") from error
         mapped[key] = name
     if len(set(mapped.values())) < len(mapped):
         twice = sorted(name for name, count in Counter(mapped.values()).items() if count > 1)
-        raise WeightsError(f"the key map of {spec.name} sends two keys to each of {twice[:8]}")
+        raise WeightsError(f"the key map of {model} sends two keys to each of {twice[:8]}")
     return mapped
 
 

@@ -95,4 +95,8 @@ def deploy(model: M) -> M:
             setattr(module, name, replace(child, f"{path}.{name}".lstrip(".")))
         return module
 
-    return replace(deployed, "")  # type: ignore[return-value]
+    deployed = replace(deployed, "")  # type: ignore[assignment]
+    for module in deployed.modules():
+        if hasattr(module, "deployed"):
+            module.deployed = True  # type: ignore[assignment]
+    return deployed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from convzoo.network.classifier import ELSEWHERE, outputs, place, require_place
 from convzoo.network.features import FeatureInfo, take_indices
 from convzoo.network.place import require_memory
 from convzoo.network.training import Trainable, watch_again
+from convzoo.published.rows import input_of
 from convzoo.spec.model import DATASETS, Model
 
 
@@ -30,7 +31,10 @@ class ConvNet(Trainable):
         num_features: channels of the last feature map.
         head_hidden_size: features that the classifier is given.
         num_classes: outputs of the classifier; 0 means the pooled features.
-        default_cfg: timm's description of the input: size, mean, deviation, names of the first and last layers.
+        default_cfg: timm's description of the input: size, mean, deviation, crop, interpolation, names of the first and
+            last layers. It is that of the weights, if they are published ones; else timm's for its network of this
+            name; else that of the images that the variant is meant for.
+        deployed: whether :func:`convzoo.deploy` made it.
     """
 
     def __init__(
@@ -51,6 +55,8 @@ class ConvNet(Trainable):
         tap = getattr(stem, "feature_info", own)
         self.feature_info = FeatureInfo([{**tap, "module": "stem"}, *levels])
         self.num_features: int = levels[-1]["num_chs"]
+        self.deployed = False
+        self._told: dict[str, Any] = {}
         self._cfg = self._default_cfg()
         self.register_load_state_dict_post_hook(watch_again)
 
@@ -69,6 +75,15 @@ class ConvNet(Trainable):
     @default_cfg.setter
     def default_cfg(self, cfg: dict[str, Any]) -> None:
         self._cfg = cfg
+
+    def tell(self, told: Mapping[str, Any]) -> None:
+        """Put what is known of the weights into :attr:`default_cfg`.
+
+        Args:
+            told: timm's fields of the images that they are for, their licence, tag and source.
+        """
+        self._told = dict(told)
+        self._cfg = self._default_cfg()
 
     @property
     def pretrained_cfg(self) -> dict[str, Any]:
@@ -208,17 +223,24 @@ class ConvNet(Trainable):
         return x
 
     def _default_cfg(self) -> dict[str, Any]:
-        spec, size = self._spec, self._spec.input_size
+        spec = self._spec
         first = next((name for name, m in self.named_modules() if isinstance(m, nn.Conv2d)), None)
-        side = -(-size // self.feature_info[-1]["reduction"])
+        size = (spec.in_chans, spec.input_size, spec.input_size)
+        known = {**DATASETS[spec.dataset], **input_of(spec.name), "input_size": size, **self._told}
+        known["input_size"] = (spec.in_chans, *known["input_size"][1:])
+        side = -(-known["input_size"][1] // self.feature_info[-1]["reduction"])
         return {
             "architecture": spec.name,
             "num_classes": spec.num_classes,
-            "input_size": (spec.in_chans, size, size),
             "pool_size": (side, side),
             "fixed_input_size": False,
             "interpolation": "bilinear",
-            **DATASETS[spec.dataset],
+            **known,
             "first_conv": first,
-            "classifier": f"head.{self.head.classifier_name}",
+            "classifier": self._classifier(),
         }
+
+    def _classifier(self) -> str:
+        """Its name, which a network that is cut has no head to tell."""
+        name = getattr(self.head, "classifier_name", None)
+        return self.default_cfg["classifier"] if name is None else f"head.{name}"

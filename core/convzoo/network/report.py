@@ -15,7 +15,8 @@ class LoadReport:
     """What became of a state dict. All keys are the model's, but for ``unexpected``, whose are the state dict's.
 
     Attributes:
-        dialect: whose keys it has: ``"its own"``, the model's, or ``"reference"``, those of timm and torchvision.
+        dialect: whose keys it has: ``"its own"``, the model's; ``"reference"``, those of timm and torchvision; the name
+            of one of the model's dialects, such as ``"pytorchcv"``; or ``"given"``, by ``keys``.
         entry: where in the checkpoint it was, ``"state_dict_ema"`` for example; empty if nothing was around it.
         used: what was loaded.
         adapted: what of it was for RGB images, and was made to fit the model's ``in_chans``.

@@ -36,18 +36,20 @@ def plain(given: Any) -> torch.Tensor:
         raise Misfit(f"{str(given.layout).removeprefix('torch.')}; give its to_dense()")
     if given.is_meta:
         raise Misfit("on the meta device, without values")
-    return given.detach()
+    return given.detach() if given.requires_grad or type(given) is torch.nn.Parameter else given
 
 
 def fitted(given: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     """``given`` for the place of ``wanted``: of its shape, and of its kind of numbers.
 
     Floating-point numbers are rounded to the precision of ``wanted``; integers and truth values must come out the same.
-    It is ``given`` itself unless its dtype changes.
+    It is ``given`` itself unless its dtype changes, or it is a linear layer's in the place of a 1x1 convolution's.
 
     Raises:
         Misfit: it has another shape, or cannot be of this dtype.
     """
+    if (given.dim(), wanted.dim()) == (2, 4) and (*given.shape, 1, 1) == wanted.shape:
+        given = given[:, :, None, None]  # a linear layer within an attention is a 1x1 convolution here
     if given.shape != wanted.shape:
         raise ShapeMisfit(f"{tuple(given.shape)} instead of {tuple(wanted.shape)}")
     if given.dtype == wanted.dtype:

@@ -6,17 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from convzoo.errors import WeightsError
 from convzoo.network.backbone import FeatureNet
-from convzoo.network.checkpoints import Checkpoint, open_checkpoint
-from convzoo.network.fitting import fit
+from convzoo.network.checkpoints import Checkpoint
 from convzoo.network.keys import COUNTER as COUNTER
-from convzoo.network.keys import bare, network_of
 from convzoo.network.model import ConvNet
-from convzoo.network.reading import read_under
+from convzoo.network.putting import put
 from convzoo.network.report import LoadReport as LoadReport
-from convzoo.network.report import warn
-from convzoo.network.writing import write
+from convzoo.network.worlds import Keys
 
 
 def load_weights(
@@ -26,8 +22,12 @@ def load_weights(
     strict: bool = True,
     classifier: bool | None = None,
     use_ema: bool = True,
+    keys: Keys | None = None,
 ) -> LoadReport:
-    """Put weights into ``model``, under its own keys or under those of timm and torchvision, whichever fit better.
+    """Put weights into ``model``, under its own keys, those of timm and torchvision, or those of another library.
+
+    The report says whose they are. A variant knows the names that others have for its network (its ``dialects``), such
+    as pytorchcv's, mmpretrain's or its authors'; ``keys`` gives the names that it does not know.
 
     A checkpoint may have the state dict in an entry: ``state_dict``, ``model``, ``model_state_dict``, ``net`` or
     ``module``, or, for the moving average of the weights (EMA), ``state_dict_ema``, ``model_ema`` or ``ema``. What
@@ -40,36 +40,23 @@ def load_weights(
 
     Args:
         model: what to load into; compiled, or in a wrapper, as it may be.
-        source: a state dict or checkpoint; a ``.safetensors`` file (needs safetensors) or one that ``torch.load`` reads
-            without running code; or a URL of either. What ``http`` and ``https`` give is kept in torch.hub's folder,
-            and checked if the file's name ends in ``-<sha256 prefix>``.
+        source: a state dict or checkpoint; a ``.safetensors`` file (needs safetensors), one that ``torch.load`` reads
+            without running code, or a zip archive of one such; or a URL of either. What ``http`` and ``https`` give is
+            kept in torch.hub's folder, and checked if the file's name ends in ``-<sha256 prefix>``. Or published
+            weights: ``"timm"``, ``"torchvision"``, ``"pytorchcv"`` and so on, ``"timm:a1_in1k"`` for those of a tag
+            (``convzoo show NAME`` lists them); or a folder ``"local-dir:path"`` or a repository of the Hugging Face hub
+            ``"hf-hub:owner/name[@revision]"`` (needs huggingface_hub, and is kept in its cache).
         strict: raise unless everything fits; else load what fits, if anything does.
         classifier: None leaves the classifier as it is where the shape of the weights' is another, and warns; True
             wants it to fit as everything else; False leaves it as it is.
         use_ema: take the moving average where a checkpoint has it; False takes the weights themselves.
+        keys: under whose names they are, where that is not to be found out: ``"its own"``, ``"reference"`` or the name
+            of a dialect; ``(pattern, replacement)`` pairs for ``re.sub``, from the model's keys to theirs, as a model
+            has them in its ``keys``; or a mapping from the model's keys to theirs.
 
     Raises:
         WeightsError: there is no such file, it holds no state dict, or it does not fit; the model is unchanged then.
 
     A :class:`~convzoo.WeightsWarning` says that the classifier is left out, or that weights are adapted.
     """
-    model = bare(model)
-    network, checkpoint = network_of(model), open_checkpoint(source, use_ema)
-    # Of a network that was cut, the rest may be in the state dict too; nothing else may.
-    cut = model if isinstance(model, FeatureNet) else None
-    name = cut.classifier if cut else str(network.get_classifier(name_only=True))
-    reading = read_under(network.spec, checkpoint, [*network.state_dict(), *(cut.left_out if cut else ())], name)
-    report, chosen, notes = fit(network, reading, name, classifier)
-    report.entry = checkpoint.entry
-    if (strict and not report.fits) or all(key.endswith(COUNTER) for key in chosen):
-        amiss = [*report.missing, *report.unexpected, *report.mismatched]
-        only = amiss and all(key.startswith(f"{name}.") for key in amiss)
-        mend = " All but the classifier fits; load_weights(..., classifier=False) leaves that as it is." if only else ""
-        if checkpoint.averaged:
-            mend += " These are the averaged weights; use_ema=False takes the others."
-        raise WeightsError(
-            f"The weights in {checkpoint.name} do not fit {network.spec.name}: {report}. The model is unchanged.{mend}"
-        )
-    warn(notes)
-    write(network, chosen)
-    return report
+    return put(model, source, strict=strict, classifier=classifier, use_ema=use_ema, keys=keys)

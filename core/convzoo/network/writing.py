@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from convzoo.errors import WeightsError
+from convzoo.network.keys import COUNTER
 
 
-def write(network: nn.Module, values: Mapping[str, Any]) -> None:
+def write(network: nn.Module, old: Mapping[str, Any], values: Mapping[str, Any], *, copy: bool = False) -> None:
     """Put ``values`` into ``network``, whose tensors on the meta device become these values, and others copies.
 
     That they fit is known; what may still fail is a part that has a way of its own to load, or a tensor of the network
@@ -20,15 +21,16 @@ def write(network: nn.Module, values: Mapping[str, Any]) -> None:
 
     Args:
         network: what to write into.
+        old: its state dict, of the very tensors.
         values: what its state dict shall have; tensors, but where a part keeps something else there.
+        copy: leave these tensors alone, and put copies in the place of those on the meta device.
 
     Raises:
         WeightsError: it failed; the state dict is as it was.
     """
     held: list[tuple[Any, Any]] = []
     for module in network.modules():
-        held += [(place, dict(place)) for place in (module._parameters, module._buffers)]
-    old = network.state_dict(keep_vars=True)
+        held += [(place, dict(place)) for place in (module._parameters, module._buffers) if place]
     tensors = {key: old[key] for key in values if isinstance(old[key], torch.Tensor)}
     before = {key: tensor.detach().clone() for key, tensor in tensors.items() if not tensor.is_meta}
     on_meta = tensors.keys() - before.keys()
@@ -36,8 +38,11 @@ def write(network: nn.Module, values: Mapping[str, Any]) -> None:
         if on_meta:  # all is assigned then; so what has values gets the new ones first, and is assigned to itself
             with torch.no_grad():
                 written = {key: old[key].copy_(values[key]) for key in before}
-            values = {**values, **written, **_apart({key: values[key] for key in on_meta})}
-        network.load_state_dict(values, strict=False, assign=bool(on_meta))
+            values = {**values, **written, **_apart({key: values[key] for key in on_meta}, copy)}
+        if on_meta and _plain(network) and len(tensors) == len(values):
+            _assign(network, {key: values[key] for key in on_meta})
+        else:
+            network.load_state_dict(values, strict=False, assign=bool(on_meta))
     except BaseException as error:  # of whatever kind, the user's interrupting it too
         for place, tensors in held:
             place.update(tensors)
@@ -53,15 +58,45 @@ def write(network: nn.Module, values: Mapping[str, Any]) -> None:
         raise WeightsError(f"the weights cannot be written: {error}. The model is unchanged.") from error
 
 
-def _apart(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """``tensors``, cloned where training could not change one element of them without changing another."""
+_TORCHS = {nn.Module._load_from_state_dict, nn.modules.batchnorm._NormBase._load_from_state_dict}
+"""How torch's modules load, which comes to putting each tensor where it belongs."""
+_HOOKS = ("_load_state_dict_pre_hooks", "_load_state_dict_post_hooks", "_state_dict_hooks")
+
+
+def _plain(network: nn.Module) -> bool:
+    """Whether no part of a network has a way of its own to load, or is told of it."""
+    own = (
+        type(module)._load_from_state_dict not in _TORCHS or any(getattr(module, hooks, None) for hooks in _HOOKS)
+        for module in network.modules()
+    )
+    return not any(own)
+
+
+def _assign(network: nn.Module, values: Mapping[str, torch.Tensor]) -> None:
+    """What ``load_state_dict(assign=True)`` does, which spends its time on what is known here: that all fits."""
+    modules = dict(network.named_modules(remove_duplicate=False))
+    for key, value in values.items():
+        path, _, name = key.rpartition(".")
+        module = modules[path]
+        if (parameter := module._parameters.get(name)) is not None:
+            module._parameters[name] = nn.Parameter(value, requires_grad=parameter.requires_grad)
+        else:
+            module._buffers[name] = value
+    for module in modules.values():  # what older files lack, torch's norms begin anew
+        counter = module._buffers.get(COUNTER)
+        if counter is not None and counter.is_meta:
+            module._buffers[COUNTER] = torch.zeros((), dtype=counter.dtype)
+
+
+def _apart(tensors: Mapping[str, torch.Tensor], copy: bool) -> dict[str, torch.Tensor]:
+    """``tensors``, cloned if ``copy``, or where training could not change one element without changing another."""
     apart: dict[str, torch.Tensor] = {}
     taken: dict[torch.device, int] = {}  # memory up to which address
     for key, tensor in sorted(tensors.items(), key=lambda item: item[1].data_ptr()):
         start = tensor.data_ptr()
         channels_last = tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last)
         dense = tensor.is_contiguous() or channels_last
-        if not dense or start < taken.get(tensor.device, 0) or tensor.is_inference():
+        if copy or not dense or start < taken.get(tensor.device, 0) or tensor.is_inference():
             apart[key] = tensor.clone()
         else:
             apart[key] = tensor

@@ -9,6 +9,9 @@ import importlib.resources
 import json
 import re
 
+HOW = "see 'Install' in convzoo's README.md"
+"""The one place that says how to install a plugin of the zoo."""
+
 
 def normalized(name: str) -> str:
     """A distribution's name as packaging compares it: whatever its case, and with '-', '_' and '.' alike."""
@@ -52,8 +55,4 @@ def provider(label: str) -> str:
     distribution = catalogue().get(label)
     if distribution in (None, "convzoo"):
         return ""
-    extra = str(distribution).removeprefix("convzoo-")
-    return (
-        f" {distribution} provides it, and is not installed (pip install 'convzoo[{extra}]')"
-        " or kept out (see `convzoo plugins`)."
-    )
+    return f" {distribution} provides it, and is not installed ({HOW}) or kept out (see `convzoo plugins`)."

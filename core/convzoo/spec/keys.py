@@ -54,6 +54,7 @@ def rule(pattern: str, replacement: str) -> tuple[re.Pattern[str], str | Callabl
             group = match[int(found[1])] or ""
             return str(int(group) + int(found[2])) if found[2] else group
 
-        return _GROUP.sub(value, match.expand(replacement))
+        # Expanding reads the replacement anew each time, so it is done only where there is something to expand.
+        return _GROUP.sub(value, match.expand(replacement) if "\\" in replacement else replacement)
 
     return compiled, replace

@@ -73,6 +73,30 @@ class Reference:
 
 
 @dataclass(frozen=True)
+class Dialect:
+    """The names that somebody else's code has for a network's weights.
+
+    Attributes:
+        name: whose they are; what a report of loading calls them.
+        keys: pairs as in :attr:`Model.keys`, from this library's names to theirs.
+        convert: ``"module:function"`` for files whose values differ as well, or empty. It is imported when it is needed
+            and called with the values by their names, the names by this library's keys, and the network's own state
+            dict, and gives values by their names that need nothing but renaming.
+    """
+
+    name: str
+    keys: tuple[tuple[str, str], ...]
+    convert: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", text("a dialect's name", self.name, needed=True))
+        object.__setattr__(self, "keys", key_pairs(f"keys of the dialect {self.name}", self.keys))
+        object.__setattr__(self, "convert", text(f"convert of the dialect {self.name}", self.convert))
+        if self.convert and not all(self.convert.partition(":")):
+            raise SpecError(f"convert of the dialect {self.name} should read 'module:function', got {self.convert!r}")
+
+
+@dataclass(frozen=True)
 class Model:
     """A network: a stem, stages, a head, what all parts share, and where it comes from.
 
@@ -94,6 +118,7 @@ class Model:
         references: what other libraries' models it equals.
         keys: ordered ``(pattern, replacement)`` pairs for ``re.sub`` that turn a key of this model's state dict
             into the reference's. In a replacement ``{1}`` is the first group, and ``{1+1}`` the number in it plus 1.
+        dialects: the names that yet others have, each a :class:`Dialect`.
         aliases: further names. A :class:`Ref` also overrides options, for a name under which
             another library builds the same network with other defaults.
         params, macs: exact counts, pinned; MACs are of convolutions and linear layers, for one image of ``input_size``.
@@ -116,6 +141,7 @@ class Model:
     paper: str = ""
     references: tuple[Reference, ...] = ()
     keys: tuple[tuple[str, str], ...] = ()
+    dialects: tuple[Dialect, ...] = ()
     aliases: tuple[Ref, ...] = ()
     params: int | None = None
     macs: int | None = None
@@ -131,6 +157,7 @@ class Model:
         keep("aliases", tuple(part(f"{of}aliases", alias) for alias in sequence(f"{of}aliases", self.aliases)))
         keep("references", instances(f"{of}references", self.references, Reference))
         keep("keys", key_pairs(f"{of}keys", self.keys))
+        keep("dialects", instances(f"{of}dialects", self.dialects, Dialect))
         keep("stages", instances(f"{of}stages", self.stages, Stage))
         if not self.stages:
             raise SpecError(f"{of}stages must be one or more Stage, got none")
@@ -183,7 +210,7 @@ class Model:
         if unknown := [key for key in data if key not in fields]:
             raise SpecError(f"a model has no field {shown(unknown)}; the fields are {sorted(fields)}")
         values = {key: unplain(value, key) for key, value in data.items()}
-        for field, made in (("stages", Stage), ("references", Reference)):
+        for field, made in (("stages", Stage), ("references", Reference), ("dialects", Dialect)):
             if field in values:
                 values[field] = objects(made, values[field], field)
         try:

@@ -19,8 +19,8 @@ from convzoo.testing.kit.probe import CHANNELS, CLASSES, Probe
 from convzoo.testing.kit.promises import MODULES, STRIDED, CheckFailed, NotApplicable, promise
 from convzoo.testing.kit.runs import difference, evaluated, step
 
-CHANNEL_COUNTS = (8, 24, 40, 44, 128, 512)
-"""Narrow, uneven, divisible by 4 only, and wide."""
+CHANNEL_COUNTS = (8, 24, 27, 40, 44, 128, 512)
+"""Narrow, uneven, odd, divisible by 4 only, and wide."""
 IMAGE_CHANNELS = (1, 3, 4)
 SMALL = ((1, 1), (1, 3), (2, 2), (3, 3))
 """Feature maps, in pixels, as deep networks and small images have them."""
@@ -96,12 +96,13 @@ def _widths(probe: Probe) -> list[tuple[int, ...]]:
         return [(channels,) for channels in IMAGE_CHANNELS]
     if probe.kind == "head":
         return [
-            (channels, classes) for channels, classes in zip(CHANNEL_COUNTS, (1, 2, 7, 100, CLASSES, 1000), strict=True)
+            (channels, classes)
+            for channels, classes in zip(CHANNEL_COUNTS, (1, 2, 5, 7, 100, CLASSES, 1000), strict=True)
         ]
     count = len(probe.part.kind.arguments)
     if count < 2:
         return [(channels,) * count for channels in CHANNEL_COUNTS]
-    return [(8, 8), (24, 40), (40, 24), (44, 44), (128, 128), (128, 64), (64, 128)]
+    return [(8, 8), (24, 40), (40, 24), (27, 35), (44, 44), (128, 128), (128, 64), (64, 128)]
 
 
 def _channels_out(probe: Probe, module: nn.Module, widths: tuple[int, ...]) -> int:

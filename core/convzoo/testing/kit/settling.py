@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from convzoo.testing.kit.case import PLAIN
 from convzoo.testing.kit.cases import usual_cases
 from convzoo.testing.kit.combinations import Affine
 from convzoo.testing.kit.probe import Probe
@@ -24,7 +23,7 @@ def evaluates_what_it_has_trained(probe: Probe) -> None:
     # Norms that it is offered are examined by themselves.
     offers = {"norm": lambda channels, **_: Affine(channels)} if probe.part.declares("norm") else {}
     for case in usual_cases(probe):
-        module, images = case.make(offers=offers), case.images(batch=8, **PLAIN)
+        module, images = case.make(offers=offers), case.images(batch=8, mean=1.0)
         start = state_of(module)
         first = _trained(module, images, 0)
         module.load_state_dict(start)

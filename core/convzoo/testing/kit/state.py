@@ -65,6 +65,17 @@ def keeps_its_state_in_state_dict(probe: Probe) -> None:
                 means="something learned or drawn is lost when a model is saved",
                 mend="keep it in an nn.Parameter, or in a buffer (self.register_buffer) that is persistent",
             )
+        with seeded(0):
+            going_on = step(trained, images)
+        with seeded(0):
+            resumed = step(fresh, images)
+        if not close(resumed, going_on, 1e-5):
+            raise CheckFailed(
+                f"with {case.name}, a step of training of a new instance with its state dict gives something else, by"
+                f" {difference(going_on, resumed):.3g}",
+                means="a training that is resumed from a checkpoint goes another way",
+                mend="keep what training has changed in buffers (self.register_buffer), and not in numbers",
+            )
 
 
 @promise(*MODULES)

@@ -130,6 +130,12 @@ def leaves_the_process_alone(probe: Probe) -> None:
                     changed += others.changed()
                     states.append(torch.default_generator.get_state())
             changed += changed_settings()
+        if module is not None:
+            before = _shared_values(module)
+            with seeded(0):
+                step(module, images) if what == "training it" else evaluated(module, images)
+            now = _shared_values(module)
+            changed += [name for name, value in before.items() if now.get(name) != value]
         if torch.equal(*states):
             changed.append("the seed of torch's default generator")
         if changed:
@@ -138,6 +144,25 @@ def leaves_the_process_alone(probe: Probe) -> None:
                 means="what runs beside it or after it goes another way, and no seed repeats a run",
                 mend="draw with torch's functions, without seeding; leave settings to those who train",
             )
+
+
+def _shared_values(module: nn.Module) -> dict[str, Any]:
+    """Numbers, texts and tensors that all instances of the part's classes share, and that are not constants of torch.
+
+    What one pass after another leaves in containers, another check sees.
+    """
+    found: dict[str, Any] = {}
+    for kind in {cls for each in module.modules() for cls in type(each).__mro__}:
+        home = str(kind.__module__)
+        if home.partition(".")[0] in ("torch", "torchvision", "builtins", "typing", "abc"):
+            continue
+        for where, namespace in ((kind.__qualname__, vars(kind)), (home, vars(sys.modules.get(home, kind)))):
+            for name, value in list(namespace.items()):
+                if isinstance(value, torch.Tensor):
+                    found[f"{where}.{name}"] = id(value), value._version
+                elif isinstance(value, (bool, int, float, str, type(None))) and not name.startswith("__"):
+                    found[f"{where}.{name}"] = value
+    return found
 
 
 @promise(*MODULES)

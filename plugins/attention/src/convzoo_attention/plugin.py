@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from convzoo import Component, Model, Ref, Reference, hookimpl, ref
+from convzoo import Component, Dialect, Model, Ref, Reference, hookimpl, ref
+from convzoo.dialects import PYTORCHCV_OUTPUT, of_cifar, of_imagenet
 from convzoo.layouts import BASIC, BOTTLENECK, DEPTHS, KEYS, STEMS, cifar, cifar_depths, imagenet
 
 SE_PAPER = "Hu et al., Squeeze-and-Excitation Networks, CVPR 2018, arXiv:1709.01507"
@@ -60,6 +61,25 @@ CBAM_KEYS = (
     (r"\.attention\.spatial\.norm\.", ".attention.spatial.conv.bn."),
     *KEYS,
 )
+CBAM_IN_PYTORCHCV = (
+    (r"\.branch\.attention\.channel\.fc(\d)\.", ".cbam.ch_gate.mlp.fc{1}."),
+    (r"\.branch\.attention\.spatial\.conv\.", ".cbam.sp_gate.conv.conv."),
+    (r"\.branch\.attention\.spatial\.norm\.", ".cbam.sp_gate.conv.bn."),
+)
+CBAM_AUTHORS = Dialect(
+    "the CBAM authors",
+    (
+        (r"\.branch\.attention\.channel\.fc1\.", ".cbam.ChannelGate.mlp.1."),
+        (r"\.branch\.attention\.channel\.fc2\.", ".cbam.ChannelGate.mlp.3."),
+        (r"\.branch\.attention\.spatial\.conv\.", ".cbam.SpatialGate.spatial.conv."),
+        (r"\.branch\.attention\.spatial\.norm\.", ".cbam.SpatialGate.spatial.bn."),
+        *KEYS,
+    ),
+)
+ECA_AUTHORS_KEYS = ((r"\.branch\.attention\.", ".eca."), *KEYS)
+"""The ECA authors' names, for ``load_weights(create_model("resnet50", attention="eca"), file, keys=...)``: their
+networks have the plain stem, which none of the variants with ECA has."""
+SENET_DIALECTS = of_imagenet(deep=True, average=False, before=(PYTORCHCV_OUTPUT,))
 LIKE_TIMM = {"mlp_bias": False, "order": "mean_max", "spatial_momentum": 0.1, "spatial_zero_init": False}
 """The options with which CBAM is timm's module."""
 
@@ -85,7 +105,8 @@ def released(name: str, *, timm: str, drop_rate: float = 0.0, **fields: Any) -> 
 def cbam_imagenet(name: str, *, timm: str | None = None, **fields: Any) -> Model:
     """A network that is timm's ``timm`` with timm's CBAM in it."""
     references = (Reference("timm", timm, {"block_args": {"attn_layer": "cbam"}}, LIKE_TIMM),) if timm else ()
-    return imagenet(name, timm=None, references=references, **fields)
+    dialects = (CBAM_AUTHORS, *of_imagenet(deep=False, average=False, before=CBAM_IN_PYTORCHCV))
+    return imagenet(name, timm=None, references=references, dialects=dialects, **fields)
 
 
 se = partial(attentive, attention=SE, paper=SE_PAPER)
@@ -113,7 +134,13 @@ cbam = partial(attentive, family="cbam", attention=ref("cbam"), init=ref("cbam")
 cbam_basic = partial(cbam, layout=cbam_imagenet, layer=BASIC)
 cbam_bottleneck = partial(cbam, layout=cbam_imagenet, layer=BOTTLENECK)
 cbam_resnext = partial(cbam, layout=cbam_imagenet, layer=GROUPED_32X4)
-cbam_cifar = partial(cbam, layout=cifar, planes=(64, 128, 256, 512), width=64)
+cbam_cifar = partial(
+    cbam,
+    layout=cifar,
+    planes=(64, 128, 256, 512),
+    width=64,
+    dialects=(CBAM_AUTHORS, *of_cifar(before=CBAM_IN_PYTORCHCV)),
+)
 
 MODELS = (
     se_resnet("seresnet18", layer=BASIC, depths=(2, 2, 2, 2), params=11_779_624, macs=1_814_161_408),
@@ -159,6 +186,7 @@ MODELS = (
         layer=SENET154,
         depths=DEPTHS[152],
         stem=ref("deep", width=64),
+        dialects=SENET_DIALECTS,
         params=115_088_984,
         macs=20_688_363_520,
     ),
@@ -185,6 +213,7 @@ MODELS = (
         stem=ref("deep", width=64, pool="max_ceil"),
         drop_rate=DROP_RATE,
         keys=LEGACY_DEEP_KEYS,
+        dialects=SENET_DIALECTS,
         params=115_088_984,
         macs=20_688_363_520,
     ),

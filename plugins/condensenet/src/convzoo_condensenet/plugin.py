@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from convzoo import Component, Model, Ref, hookimpl, ref
+from convzoo import Component, Dialect, Model, Ref, hookimpl, ref
 from convzoo.layouts import FAN_OUT_ZERO_BIAS, dense_stages
 
 PAPER = "Huang et al., CondenseNet: An Efficient DenseNet using Learned Group Convolutions, CVPR 2018, arXiv:1711.09224"
@@ -15,6 +15,36 @@ COMPONENTS = (
     Component("block", "condense", "convzoo_condensenet.layers:CondenseLayer", "appends features; learns its groups"),
     Component("block", "average_pool", "convzoo_condensenet.layers:AveragePool", "average pool, nothing else"),
 )
+
+CONVERT = "convzoo_condensenet.published:"
+AUTHORS = (
+    (r"^stem\.conv\.", "features.init_conv."),
+    (r"^stages\.0\.(\d+)\.branch\.", "features.denseblock_1.denselayer_{1+1}."),
+    (r"^stages\.(\d+)\.(\d+)\.branch\.", "features.denseblock_{1+1}.denselayer_{2}."),
+    (r"^stages\.\d+\.\d+\.norm\.", "features.norm_last."),
+    (r"\.norm(\d)\.", ".conv_{1}.norm."),
+    (r"\.conv(\d)\.(?!kept)", ".conv_{1}.conv."),
+    (r"^head\.fc\.", "classifier."),
+)
+MASK = (r"\.conv1\.kept$", ".conv_1._mask")
+INDEX = (r"\.conv1\.kept$", ".conv_1.index")
+LINEAR = (r"^classifier\.", "classifier.linear.")
+PYTORCHCV = (
+    (r"^stem\.conv\.", "features.init_block.conv."),
+    (r"^stages\.0\.(\d+)\.branch\.", "features.stage1.unit{1+1}."),
+    (r"^stages\.(\d+)\.(\d+)\.branch\.", "features.stage{1+1}.unit{2}."),
+    (r"^stages\.\d+\.\d+\.norm\.", "features.post_activ.bn."),
+    (r"\.norm(\d)\.", ".conv{1}.bn."),
+    (r"\.conv1\.kept$", ".conv1.index"),
+    (r"\.conv(\d)\.(?!bn\.|index)", ".conv{1}.conv."),
+    (r"^head\.fc\.", "output.linear."),
+)
+DIALECTS = (
+    Dialect("the CondenseNet authors", (*AUTHORS, MASK), f"{CONVERT}from_masks"),
+    Dialect("the CondenseNet authors, converted", (*AUTHORS, INDEX, LINEAR), f"{CONVERT}from_indices"),
+    Dialect("pytorchcv", PYTORCHCV, f"{CONVERT}from_indices"),
+)
+"""The authors' files of a network in training, and of one that they have converted, which is all that pytorchcv has."""
 
 
 def condensenet(
@@ -27,7 +57,7 @@ def condensenet(
     ]
     stem = ref(stem.name, **{"width": 2 * growth_rates[0], **stem.options}, norm=ref("none"), act=ref("none"))
     stages = dense_stages(layers, depths, transition=ref("average_pool"))
-    return Model(name, "condensenet", stem, stages, init=FAN_OUT_ZERO_BIAS, paper=PAPER, **fields)
+    return Model(name, "condensenet", stem, stages, init=FAN_OUT_ZERO_BIAS, dialects=DIALECTS, paper=PAPER, **fields)
 
 
 imagenet = partial(

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from convzoo import Component, Model, Ref, Reference, hookimpl, ref
+from convzoo import Component, Dialect, Model, Ref, Reference, hookimpl, ref
 from convzoo.layouts import FAN_IN_ZERO_BIAS, FAN_OUT_ZERO_BIAS, dense_stages
 
 PAPER = "Huang et al., Densely Connected Convolutional Networks, CVPR 2017, arXiv:1608.06993"
@@ -45,6 +45,38 @@ DEEP_KEYS = (
 )
 """The same behind a deep stem."""
 
+DOTTED = (r"(\.denselayer\d+\.(?:norm|conv))(\d)\.", r"\1.\2.")
+FINAL = (r"^features\.norm5\.", "features.norm_final.")
+EFFICIENT = "efficient_densenet_pytorch"
+PYTORCHCV_KEYS = (
+    (r"^stages\.0\.(\d+)\.branch\.", "features.stage1.unit{1+1}."),
+    (r"^stages\.(\d+)\.0\.norm\.", "features.stage{1+1}.trans{1+1}.conv.bn."),
+    (r"^stages\.(\d+)\.0\.conv\.", "features.stage{1+1}.trans{1+1}.conv.conv."),
+    (r"^stages\.(\d+)\.(\d+)\.branch\.", "features.stage{1+1}.unit{2}."),
+    (r"^stages\.\d+\.\d+\.norm\.", "features.post_activ.bn."),
+    (r"\.norm(\d)\.", ".conv{1}.bn."),
+    (r"\.conv([12])\.(?!bn\.)", ".conv{1}.conv."),
+    (r"^head\.fc\.", "output."),
+)
+"""pytorchcv's names, but for the stem."""
+
+
+def dialects(*, bare_stem: bool) -> tuple[Dialect, ...]:
+    """Who else has dense networks, whose stem has no norm if it is bare.
+
+    torchvision's published files have the names that its code had before 0.3; so has the efficient code in its first
+    versions, which calls the last norm otherwise.
+    """
+    stem = "features.init_block." if bare_stem else "features.init_block.conv."
+    stems = ((r"^stem\.conv\.", stem), (r"^stem\.norm\.", "features.init_block.bn."))
+    return (
+        Dialect("torchvision before 0.3", (*KEYS, DOTTED)),
+        Dialect("pytorchcv", (*stems, *PYTORCHCV_KEYS)),
+        Dialect(EFFICIENT, (*KEYS, FINAL)),
+        Dialect(f"{EFFICIENT}, its first version", (*KEYS, DOTTED, FINAL)),
+        *((Dialect("torchvision", KEYS),) if bare_stem else ()),
+    )
+
 
 def densenet(
     name: str,
@@ -65,12 +97,14 @@ def densenet(
     stem = ref(stem.name, **{"width": 2 * growth_rate, **stem.options})
     stages = dense_stages([layer] * len(depths), depths, transition=ref("transition", compression=compression))
     defaults: dict[str, Any] = {"init": FAN_OUT_ZERO_BIAS, "paper": PAPER}
+    defaults["dialects"] = OF_CIFAR if fields.get("dataset") == "cifar10" else OF_IMAGENET
     if libraries:
         references = tuple(Reference(library, name) for library in libraries)
         defaults |= {"init": FAN_IN_ZERO_BIAS, "references": references, "keys": KEYS}
     return Model(name, stem=stem, stages=stages, **{**defaults, **fields})
 
 
+OF_IMAGENET, OF_CIFAR = dialects(bare_stem=False), dialects(bare_stem=True)
 imagenet = partial(densenet, family="densenet", stem=ref("conv"))
 in_torchvision = partial(imagenet, libraries=("timm", "torchvision"))
 cifar = partial(densenet, family="densenet_cifar", num_classes=10, input_size=32, dataset="cifar10")

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from convzoo import Component, Model, Ref, Reference, hookimpl, ref
+from convzoo.dialects import PYTORCHCV_OUTPUT, of_imagenet
 from convzoo.layouts import BOTTLENECK, DEPTHS, KEYS, imagenet
 
 PAPER = "Zhang et al., ResNeSt: Split-Attention Networks, CVPR Workshops 2022, arXiv:2004.08955"
@@ -30,6 +31,16 @@ SPLIT_ATTENTION_KEYS = (
     *KEYS,
 )
 
+IN_PYTORCHCV = (
+    (r"\.branch\.conv2\.conv\.", ".body.conv2.conv.conv."),
+    (r"\.branch\.conv2\.norm0\.", ".body.conv2.conv.bn."),
+    (r"\.branch\.conv2\.fc(\d)\.", ".body.conv2.att.conv{1}."),
+    (r"\.branch\.conv2\.norm1\.", ".body.conv2.att.bn."),
+    PYTORCHCV_OUTPUT,
+)
+"""pytorchcv's names of split attention. The authors' own names are timm's."""
+DIALECTS = of_imagenet(deep=True, average=True, before=IN_PYTORCHCV)
+
 TIMM = {"zero_init_last": True, "divisor": 8, "avd_dilated": False, "pool_dilated": True}
 """What timm does differently: the last norm of a branch starts at 0, hidden widths are rounded to multiples of 8, and
 in dilated stages it is the shortcut that has a pool, and not the branch."""
@@ -47,6 +58,7 @@ def bottleneck(*, radix: int = 2, avd_first: bool = False, **options: Any) -> Re
 def resnest(name: str, *, layer: Ref, timm: str | None = None, **fields: Any) -> Model:
     """A ResNeSt, which timm, if it has it, has under the name of ``timm``."""
     defaults: dict[str, Any] = {"stem": ref("deep", width=32), "keys": SPLIT_ATTENTION_KEYS, "paper": PAPER}
+    defaults["dialects"] = DIALECTS
     if timm:
         defaults |= {"references": (Reference("timm", timm),), "aliases": (ref(timm, **TIMM),)}
     return imagenet(name, "resnest", layer, timm=None, **{**defaults, **fields})

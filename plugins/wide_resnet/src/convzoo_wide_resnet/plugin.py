@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from convzoo import Component, Model, Pattern, Ref, SpecError, Stage, hookimpl, ref
+from convzoo import Component, Dialect, Model, Pattern, Ref, SpecError, Stage, hookimpl, ref
+from convzoo.dialects import PYTORCHCV_HEAD, PYTORCHCV_STEMS, PYTORCHCV_UNIT
 from convzoo.layouts import BASIC, BOTTLENECK, DEPTHS, FAN_IN_ZERO_BIAS, cifar, imagenet
 
 PAPER = "Zagoruyko and Komodakis, Wide Residual Networks, BMVC 2016, arXiv:1605.07146"
@@ -27,6 +28,20 @@ COMPONENTS = (
 DIGITS = 4
 """Of the depth and of the width in a name."""
 PREACTIVATION = ref("preactivation")
+
+PYTORCHCV = Dialect(
+    "pytorchcv",
+    (
+        *PYTORCHCV_STEMS["bare"],
+        (r"^stages\.\d+\.\d+\.norm\.", "features.post_activ.bn."),
+        PYTORCHCV_UNIT,
+        (r"\.first\.norm\.", ".body.conv1.bn."),
+        (r"\.branch\.norm(\d)\.", ".body.conv{1}.bn."),
+        (r"\.branch\.conv(\d)\.", ".body.conv{1}.conv."),
+        (r"\.shortcut\.", ".identity_conv."),
+        PYTORCHCV_HEAD,
+    ),
+)
 
 
 def wrn(name: str, *, depth: int, width: int, layer: Ref = PREACTIVATION, **fields: Any) -> Model:
@@ -48,6 +63,7 @@ def wrn(name: str, *, depth: int, width: int, layer: Ref = PREACTIVATION, **fiel
         "family": "wide_resnet_cifar",
         "stem": ref("cifar", width=16, norm=ref("none"), act=ref("none")),
         "init": FAN_IN_ZERO_BIAS,
+        "dialects": (PYTORCHCV,),
         "paper": PAPER,
     }
     planes = (16 * width, 32 * width, 64 * width)
