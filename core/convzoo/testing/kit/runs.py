@@ -82,13 +82,20 @@ class seeded:
 
     def changed(self) -> list[str]:
         """The generators, beside torch's, that something has been drawn from."""
-        return [name for name, state in _others().items() if repr(state) != repr(self._start[name])]
+        return [name for name, state in _others().items() if not _same(state, self._start[name])]
 
     def __exit__(self, *error: Any) -> None:
         self._torch.__exit__(*error)
         random.setstate(self._before["Python's random"])
         if numpy is not None:
             numpy.random.set_state(self._before["numpy.random"])
+
+
+def _same(first: Any, second: Any) -> bool:
+    """Whether two states of a generator are equal; numpy's are tuples with an array in them."""
+    return all(
+        a.tobytes() == b.tobytes() if hasattr(a, "tobytes") else a == b for a, b in zip(first, second, strict=True)
+    )
 
 
 def _others() -> dict[str, Any]:
