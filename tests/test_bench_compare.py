@@ -109,6 +109,16 @@ def test_fail_above_fails_on_what_is_clearly_slower_by_more(tmp_path: Path, caps
     assert main(["bench", "--compare", new, old, "--fail-above", "0"]) == 0
 
 
+def test_fail_above_fails_on_what_was_measured_and_is_not_any_more(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = row(2, status="failed", why="no compiler", samples=None, noise=None)
+    old, new = map(str, files(tmp_path, [row(1)], [gone]))
+    assert main(["bench", "--compare", old, new, "--fail-above", "5%"]) == 1
+    assert "it was measured, and is not any more (failed): " in capsys.readouterr().out
+    assert main(["bench", "--compare", new, old, "--fail-above", "5%"]) == 0
+
+
 def test_unlike_stamps_are_refused_with_their_fields_unless_told(tmp_path: Path) -> None:
     other = {**STAMP, "machine": {"processor": "two"}, "settings": {"flush": True}}
     old, new = files(tmp_path, [row(1)], [row(2, stamp=other)])

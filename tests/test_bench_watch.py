@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
+import pytest
+
 from convzoo.bench.nvml import Card, CardWatch
 from convzoo.bench.watch import ProcessorWatch
 
@@ -75,7 +77,7 @@ class Driver:
     """The driver's library, as far as it is called."""
 
     def __init__(self) -> None:
-        self.clock, self.mask, self.pids = 1500, 0, [7]
+        self.clock, self.mask, self.pids, self.used = 1500, 0, [7], 2**30
 
     def nvmlInit_v2(self) -> int:
         return 0
@@ -95,7 +97,7 @@ class Driver:
         assert count._obj.value == len(found)
         count._obj.value = len(self.pids)
         for place, pid in zip(found, self.pids, strict=False):
-            place.pid = ctypes.c_uint(pid)
+            place.pid, place.memory = ctypes.c_uint(pid), self.used * pid
         return 0
 
 
@@ -133,3 +135,20 @@ def test_a_threads_waiting_is_no_disturbance_of_a_card() -> None:
     system.pass_by(1.0, 0, 1.0)
     assert watch.end() == ""
     assert "was not watched" in watch.summary()["card"]
+
+
+@pytest.mark.parametrize(
+    ("pids", "used", "expected"),
+    [
+        ([7], 2**30, 7 * 2**30),
+        ([7, 9], 2**30, 7 * 2**30),
+        ([9], 2**30, 9 * 2**30),  # alone, under the number that it has outside of its container
+        ([8, 9], 2**30, None),
+        ([], 2**30, None),
+        ([1], 2**64 - 1, None),
+    ],
+)
+def test_memory_on_a_card_is_that_of_this_process_or_unknown(pids: list[int], used: int, expected: int | None) -> None:
+    driver = Driver()
+    driver.pids, driver.used = pids, used
+    assert Card("GPU-1", driver).memory_of(7) == expected

@@ -60,6 +60,11 @@ class Change:
     floor: float | None = None
     why: str = ""
 
+    @property
+    def lost(self) -> bool:
+        """Whether the old run has figures, and the new one has none."""
+        return bool(_pairs(self.old)) and not _pairs(self.new)
+
     def slower_by(self) -> float:
         """How much slower the new one is at least, by all of the interval: 0.05 where a batch takes 5 % longer."""
         return 1 / self.high - 1 if self.verdict == "slower" and self.high else 0.0

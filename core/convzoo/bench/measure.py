@@ -147,7 +147,7 @@ def start_alone(cell: Cell, who: str, how: How, imports: dict[str, float] | None
         memory: dict[str, Any] = {"peak": status_bytes("VmHWM") if fresh else None, "before": before, "saved": None}
         memory.update(dict.fromkeys(("allocated", "reserved", "process")))
         if settings.on_cuda:
-            memory.update(cuda_memory(torch.device(settings.device)))
+            memory.update(cuda_memory(settings.device))
         if settings.mode == "train":
             memory["saved"] = saved_for_backward(network, training_forward(network, images, settings))
     compiled = None if settings.engine == "eager" else max(0.0, first - steady)

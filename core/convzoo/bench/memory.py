@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from convzoo.bench.nvml import card_of
 from convzoo.bench.watch import Reader, text_of
 
 
@@ -45,11 +47,11 @@ def saved_for_backward(model: nn.Module, forward: Callable[[], Any]) -> int:
     return sum(size for size, _ in seen.values())
 
 
-def cuda_memory(device: torch.device) -> dict[str, int | None]:
-    """Peaks of what torch ``allocated`` and ``reserved``, and what the ``process`` has on the card by the driver."""
-    free, total = torch.cuda.mem_get_info(device)
+def cuda_memory(device: str) -> dict[str, int | None]:
+    """Peaks of what torch ``allocated`` and ``reserved``, and what this ``process`` has on the card by the driver."""
+    card = card_of(device)
     return {
         "allocated": torch.cuda.max_memory_allocated(device),
         "reserved": torch.cuda.max_memory_reserved(device),
-        "process": total - free,
+        "process": card.memory_of(os.getpid()) if card else None,
     }

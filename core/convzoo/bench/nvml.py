@@ -21,6 +21,8 @@ SLOWDOWNS = {
 """Reasons for a lower clock that disturb what is timed. The power cap is not one: it is there whenever a card works
 hard, and the clock is watched besides."""
 POWER_CAP = 0x04
+_UNKNOWN = 2**64 - 1
+"""What the driver says for bytes that it does not know."""
 _SM = 1
 _MOST = 64
 
@@ -75,6 +77,13 @@ class Card:
         if self._library.nvmlDeviceGetComputeRunningProcesses_v3(self._handle, ctypes.byref(count), found):
             return None
         return {found[i].pid: found[i].memory for i in range(count.value)}
+
+    def memory_of(self, process: int) -> int | None:
+        """Bytes that a process has on it; None if the driver does not tell which are that one's."""
+        found = self.processes() or {}
+        alone = next(iter(found.values())) if len(found) == 1 else None  # under whichever number
+        used = found.get(process, alone)
+        return None if used == _UNKNOWN else used
 
 
 class CardWatch:
@@ -138,12 +147,14 @@ class CardWatch:
 
 def watch_of(device: str, processor: Any) -> Any:
     """The watch for a device: that of the processor, and of the card if it is one of CUDA's."""
-    if not device.startswith("cuda"):
-        return processor
+    return CardWatch(card_of(device), processor) if device.startswith("cuda") else processor
+
+
+def card_of(device: str) -> Card | None:
+    """The card that is one of CUDA's devices, or None if the driver's library does not know it."""
     import torch
 
     try:
-        card: Card | None = Card(f"GPU-{torch.cuda.get_device_properties(device).uuid}")
+        return Card(f"GPU-{torch.cuda.get_device_properties(device).uuid}")
     except (OSError, AttributeError):
-        card = None
-    return CardWatch(card, processor)
+        return None

@@ -20,7 +20,8 @@ FILE = "bench.jsonl"
 """Where rows go by default."""
 EPILOG = """A NAME may be a glob, and have options: resnet50, 'resnet*', 'resnet50[attention=cbam]'. Lists
 are separated by commas. Rows are appended to the result file as they come; the same command again measures what is not
-there yet. Exits with 1 when a cell failed or was interrupted, and where a row is slower than --fail-above allows."""
+there yet. Exits with 1 when a cell failed or was interrupted, and where a row is slower than --fail-above
+allows, or was measured and is not any more."""
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -70,7 +70,7 @@ def check(options: argparse.Namespace) -> None:
 
 
 def compare(options: argparse.Namespace) -> int:
-    """Print what became of each row; 1 if one is slower by more than was allowed."""
+    """Print what became of each row; 1 if one is slower by more than was allowed, or has no figures any more."""
     from convzoo.bench.compare import compare as compared
     from convzoo.bench.compare import name
 
@@ -83,7 +83,10 @@ def compare(options: argparse.Namespace) -> int:
     slower = found.slower(options.fail_above)
     for each in slower:
         print(f"slower by at least {each.slower_by():.1%}, and {options.fail_above:.1%} is allowed: {name(each.new)}")
-    return int(bool(slower))
+    lost = [each for each in found.changes if each.lost]
+    for each in lost:
+        print(f"it was measured, and is not any more ({each.new.status}): {name(each.new)}")
+    return int(bool(slower or lost))
 
 
 def show_again(options: argparse.Namespace) -> int:
