@@ -178,3 +178,17 @@ class DilatedUnlessGrouped(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.conv(x)
+
+
+@broken("honours_groups_and_dilation", "conv")
+class PooledBeside(nn.Module):
+    """At a stride, a convolution of single pixels beside it mixes all groups."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, stride: int = 1, groups: int = 1) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, 3, stride, 1, groups=groups)
+        self.pool = nn.AvgPool2d(stride, ceil_mode=True, count_include_pad=False)
+        self.beside = nn.Conv2d(in_channels, out_channels, 1) if stride > 1 else None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x) if self.beside is None else self.conv(x) + self.beside(self.pool(x))

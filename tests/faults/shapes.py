@@ -146,3 +146,13 @@ class TwoHalves(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.cat([self.half(x), self.half(x).neg()], 1)
+
+
+@broken("works_at_any_width")
+class InHeads(Attention):
+    """Fails where the heads do not divide the channels."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        heads = max(1, x.shape[1] // 16)
+        gates = x.mean((2, 3)).reshape(x.shape[0], heads, -1).softmax(2).flatten(1)
+        return super().forward(x) * gates[:, :, None, None]

@@ -19,7 +19,7 @@ from convzoo.testing.kit.probe import CHANNELS, CLASSES, Probe
 from convzoo.testing.kit.promises import MODULES, STRIDED, CheckFailed, NotApplicable, promise
 from convzoo.testing.kit.runs import difference, evaluated, step
 
-CHANNEL_COUNTS = (8, 24, 27, 40, 44, 128, 512)
+CHANNEL_COUNTS = (8, 12, 20, 24, 27, 33, 40, 44, 50, 56, 72, 100, 112, 128, 512)
 """Narrow, uneven, odd, divisible by 4 only, and wide."""
 IMAGE_CHANNELS = (1, 3, 4)
 SMALL = ((1, 1), (1, 3), (2, 2), (3, 3))
@@ -95,14 +95,11 @@ def _widths(probe: Probe) -> list[tuple[int, ...]]:
     if probe.kind == "stem":
         return [(channels,) for channels in IMAGE_CHANNELS]
     if probe.kind == "head":
-        return [
-            (channels, classes)
-            for channels, classes in zip(CHANNEL_COUNTS, (1, 2, 5, 7, 100, CLASSES, 1000), strict=True)
-        ]
+        return list(zip(CHANNEL_COUNTS, itertools.cycle((1, 2, 5, 7, 100, CLASSES, 1000)), strict=False))
     count = len(probe.part.kind.arguments)
     if count < 2:
         return [(channels,) * count for channels in CHANNEL_COUNTS]
-    return [(8, 8), (24, 40), (40, 24), (27, 35), (44, 44), (128, 128), (128, 64), (64, 128)]
+    return [(8, 8), (24, 40), (40, 24), (27, 35), (44, 44), (50, 50), (56, 100), (128, 128), (128, 64), (64, 128)]
 
 
 def _channels_out(probe: Probe, module: nn.Module, widths: tuple[int, ...]) -> int:

@@ -45,7 +45,7 @@ def honours_groups_and_dilation(probe: Probe) -> None:
         except OptionError:
             continue
         images = probe.images(channels=widths[0])
-        pairs = list(zip(convolutions(few, images), convolutions(many, images), strict=False))
+        pairs = list(zip(*(convolutions(each, images, pixels=name == "groups") for each in (few, many)), strict=False))
         if name == "groups":
             ignored = sum(p.numel() for p in many.parameters()) >= sum(p.numel() for p in few.parameters())
         else:  # a kernel of one pixel has no dilation

@@ -89,6 +89,15 @@ def resets_to_what_is_asked(probe: Probe) -> None:
             continue
         made = probe.make(ref=probe.ref.with_options(global_pool=pool))
         _keeps_its_pool(made, images, pool)
+        bare = probe.make()
+        bare.reset(0, global_pool=pool)
+        if not close(_features(bare, images), features[-1], 1e-5):
+            raise CheckFailed(
+                f"reset(0, global_pool={pool!r}) takes the classifier away, and pools otherwise than"
+                f" reset({CLASSES}, global_pool={pool!r})",
+                means="features are not those that were asked for",
+                mend="set the pool in reset() whatever the number of classes is",
+            )
         if not close(features[-1], _features(made, images), 1e-5):
             raise CheckFailed(
                 f"reset({CLASSES}, global_pool={pool!r}) gives another head than global_pool={pool!r} does",

@@ -12,7 +12,7 @@ from typing import Any
 from convzoo.errors import SpecError
 from convzoo.spec.contributions import Pattern
 from convzoo.spec.model import Model
-from convzoo.testing.kit.models import ModelProbe, builds_on_meta
+from convzoo.testing.kit.models import ModelProbe, builds_on_meta, costs_what_it_pins
 from convzoo.testing.kit.promises import CheckFailed, promise
 
 parser: Any = importlib.import_module("re._parser" if sys.version_info >= (3, 11) else "sre_parse")
@@ -27,7 +27,10 @@ LAYERS = 200
 
 @promise("pattern")
 def makes_what_it_is_asked_for(pattern: Pattern) -> None:
-    """Of every name that it matches it makes a model of this name that builds, or raises a SpecError."""
+    """Of every name that it matches it makes a model of this name that builds, or raises a SpecError.
+
+    Counts that a model pins are right.
+    """
     for name in pattern.examples:
         if _made(pattern, name) is None:
             raise CheckFailed(
@@ -47,7 +50,10 @@ def makes_what_it_is_asked_for(pattern: Pattern) -> None:
             mend="give examples: Pattern(..., examples=('wrn40_4',))",
         )
     for model in built:
-        builds_on_meta(ModelProbe(model.name, model))
+        probe = ModelProbe(model.name, model)
+        builds_on_meta(probe)
+        if (model.params, model.macs) != (None, None):
+            costs_what_it_pins(probe)
 
 
 def _made(pattern: Pattern, name: str) -> Model | None:

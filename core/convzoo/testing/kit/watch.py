@@ -33,21 +33,24 @@ class Convolution:
     later: bool
 
 
-def convolutions(module: nn.Module, images: torch.Tensor) -> list[Convolution]:
+def convolutions(module: nn.Module, images: torch.Tensor, pixels: bool = False) -> list[Convolution]:
     """The convolutions that look at neighbours among all that ``module`` runs on ``images`` in eval mode.
+
+    With ``pixels`` also those that look at single pixels.
 
     Those of one or two channels, which look at statistics of all channels, are left out, those of maps of one pixel,
     and those with a fixed kernel, such as a blur.
     """
     fixed = {buffer.data_ptr() for buffer in module.buffers()}
-    with _Convolutions(fixed) as seen:
+    with _Convolutions(fixed, pixels) as seen:
         evaluated(module, images)
     return seen.found
 
 
 class _Convolutions(TorchFunctionMode):
-    def __init__(self, fixed: set[int]) -> None:
+    def __init__(self, fixed: set[int], pixels: bool) -> None:
         super().__init__()
+        self._pixels = pixels
         self.found: list[Convolution] = []
         self._fixed = fixed
         self._passed: dict[int, torch.Tensor] = {}
@@ -75,7 +78,7 @@ class _Convolutions(TorchFunctionMode):
         values = {"dilation": 1, "groups": 1, **dict(zip(names, args, strict=False)), **kwargs}
         x = values["input"]
         kernel = _pair(values["kernel_size"]) if func is F.unfold else tuple(values["weight"].shape[2:])
-        sides = [side for side in (0, 1) if kernel[side] > 1]
+        sides = [side for side in (0, 1) if kernel[side] > 1 or self._pixels]
         if func is not F.unfold and values["weight"].data_ptr() in self._fixed:
             return False
         if not sides or x.shape[1] <= 2 or tuple(x.shape[2:]) == (1, 1):
