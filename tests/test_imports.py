@@ -26,6 +26,7 @@ BELOW = {
     "spec": {"errors", "spec"},
     "plugins": {"errors", "spec", "plugins"},
     "network": {"errors", "spec", "network", "layers"},
+    "channels": set(),
 }
 """What a folder may import of the core; other folders may import what is on no higher floor."""
 HIGHER = {

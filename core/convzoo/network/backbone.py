@@ -1,6 +1,6 @@
 """A model cut down to its feature levels."""
 
-from __future__ import annotations
+# Annotations are evaluated here, as in ``model.py``, for torch.fx.
 
 from collections.abc import Sequence
 
