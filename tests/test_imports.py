@@ -32,7 +32,8 @@ BELOW = {
 HIGHER = {
     "building": {"testing", "cli", "bench", "api"},
     "resnet": {"testing", "cli", "bench", "building", "network"},  # by the public functions, as other plugins
-    "testing": {"cli", "bench"},
+    "testing": {"cli", "bench", "exporting"},
+    "exporting": {"cli", "bench", "api", "building"},
     "bench": {"cli"},
     "errors": {path.partition("/")[0].removesuffix(".py") for path in FILES} - {"errors"},
     "layers": {"testing", "cli", "bench", "api", "building", "network", "plugins", "resnet"},
@@ -154,6 +155,7 @@ def test_specs_plugins_and_listing_need_no_torch() -> None:
         *(
             "convzoo.cli",
             "convzoo.cli.bench",
+            "convzoo.cli.export",
             "convzoo.bench.results",
             "convzoo.bench.cells",
             "convzoo.cli.list",

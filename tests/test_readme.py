@@ -45,9 +45,11 @@ def test_plugin_readmes_run() -> None:
                 exec(compile(code, str(page), "exec"), namespace)
 
 
-COMMANDS = re.findall(r"^convzoo (?:list|show|plugins|new|check|parity|bench)\b.*?(?=\s+#|$)", README, re.MULTILINE)
-SLOW = ("convzoo check", "convzoo parity", "convzoo bench")
-"""What test_conformance.py, test_cli_parity.py and test_bench_*.py do in every run."""
+COMMANDS = re.findall(
+    r"^convzoo (?:list|show|plugins|new|check|parity|bench|export)\b.*?(?=\s+#|$)", README, re.MULTILINE
+)
+SLOW = ("convzoo check", "convzoo parity", "convzoo bench", "convzoo export")
+"""What test_conformance.py, test_cli_parity.py, test_bench_*.py and test_export.py do in every run."""
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,10 @@ import argparse
 import json
 
 from convzoo.api import model_info
+from convzoo.cli.assignments import assignments
 from convzoo.cli.tables import table
-from convzoo.errors import OptionError, shown
 from convzoo.plugins.host import registry
 from convzoo.spec.model import Model
-from convzoo.spec.refs import parse_value
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -34,10 +33,7 @@ def run(options: argparse.Namespace) -> int:
     """``convzoo show``."""
     info = model_info(options.name)
     spec = info.spec
-    assignments = [_assignment(text) for text in options.words]
-    changes = dict(assignments)
-    if twice := [name for name, _ in assignments if sum(name == other for other, _ in assignments) > 1]:
-        raise OptionError(f"{shown(twice[0])} is given twice")
+    changes = assignments(options.words)
     if changes or info.overrides:
         from convzoo.building.compose import compose  # imports torch, to read what the parts take
 
@@ -64,15 +60,6 @@ def run(options: argparse.Namespace) -> int:
     print()
     print(parts)
     return 0
-
-
-def _assignment(text: str) -> tuple[str, object]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise OptionError(
-            f"{shown(text)}: options read NAME=VALUE, such as attention=se or 'attention=se(reduction=8)'"
-        )
-    return name, parse_value(value)
 
 
 def _lines(spec: Model) -> list[list[str]]:
