@@ -24,6 +24,7 @@ from convzoo.spec.model import Model, Reference, Stage
 from convzoo.spec.refs import PerStage, Ref, per_stage, ref
 
 if TYPE_CHECKING:
+    from convzoo.network.backbone import NamedLevels
     from convzoo.network.keys import reference_state_dict
     from convzoo.network.weights import load_weights
 
@@ -33,6 +34,7 @@ __all__ = [
     "LifecycleError",
     "Model",
     "ModelInfo",
+    "NamedLevels",
     "OptionError",
     "Pattern",
     "PerStage",
@@ -65,6 +67,10 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # These need torch, and so are imported when first asked for.
+    if name == "NamedLevels":
+        from convzoo.network.backbone import NamedLevels
+
+        return NamedLevels
     if name == "load_weights":
         from convzoo.network.weights import load_weights
 

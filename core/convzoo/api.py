@@ -115,6 +115,7 @@ def create_model(
     *,
     features_only: Literal[True],
     out_indices: int | Sequence[int] | None = ...,
+    out_strides: Sequence[int] | None = ...,
     weights: str | Path | Mapping[str, Any] | None = ...,
     use_ema: bool = ...,
     device: torch.device | str | None = ...,
@@ -128,6 +129,7 @@ def create_model(
     *,
     features_only: bool = False,
     out_indices: int | Sequence[int] | None = None,
+    out_strides: Sequence[int] | None = None,
     weights: str | Path | Mapping[str, Any] | None = None,
     use_ema: bool = True,
     device: torch.device | str | None = None,
@@ -140,6 +142,8 @@ def create_model(
         model: a name, an alias, or a spec.
         features_only: give a :class:`~convzoo.network.backbone.FeatureNet`, whose output is the list of feature levels.
         out_indices: its levels; all by default, an int for the last n.
+        out_strides: its levels by their strides, such as ``(4, 8, 16, 32)``, in place of ``out_indices``. Of several
+            levels of one stride it is the last, which has seen the most.
         weights: a state dict, a file, or a URL, see :func:`convzoo.load_weights`. Where the shape of
             their classifier is another, it is left out, with a warning.
         use_ema: take the moving average of the weights where a checkpoint has it.
@@ -158,7 +162,7 @@ def create_model(
     from convzoo.building.builder import build as fold
     from convzoo.building.compose import compose
     from convzoo.network.backbone import FeatureNet
-    from convzoo.network.features import take_indices
+    from convzoo.network.features import take_indices, take_strides
 
     overrides = Options()
     if isinstance(model, str):
@@ -168,8 +172,11 @@ def create_model(
         raise OptionError(f"a model is a name or a Model spec, not {shown(model)}")
     features_only = require_flag("features_only", features_only)
     spec = compose(model, registry(), overrides, options)
-    if out_indices is not None and not features_only:
-        raise OptionError("out_indices asks for feature levels; add features_only=True")
+    for option, levels in {"out_indices": out_indices, "out_strides": out_strides}.items():
+        if levels is not None and not features_only:
+            raise OptionError(f"{option} asks for feature levels; add features_only=True")
+    if out_indices is not None and out_strides is not None:
+        raise OptionError("out_indices and out_strides both say which levels there are to be; leave one of them out")
     if features_only:
         take_indices(len(spec.stages) + 1, out_indices, "out_indices")
     checkpoint = None
@@ -177,8 +184,12 @@ def create_model(
         from convzoo.network.checkpoints import open_checkpoint
 
         checkpoint = open_checkpoint(weights, use_ema)
-    network = fold(spec, registry(), device=device, dtype=dtype)
-    net = FeatureNet(network, out_indices) if features_only else network
+
+    def indices(network: ConvNet) -> int | Sequence[int] | None:
+        return out_indices if out_strides is None else take_strides(network.feature_info, out_strides)
+
+    network = fold(spec, registry(), device=device, dtype=dtype, check=indices)
+    net = FeatureNet(network, indices(network)) if features_only else network
     if checkpoint is not None:
         from convzoo.network.weights import load_weights
 

@@ -6,7 +6,7 @@ import contextlib
 import gc
 import itertools
 import operator
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -30,12 +30,14 @@ def build(
     *,
     device: torch.device | str | None = None,
     dtype: torch.dtype | str | None = None,
+    check: Callable[[ConvNet], object] | None = None,
 ) -> ConvNet:
     """The network that ``spec`` describes, in training mode, with every tensor started once.
 
     It is assembled without storage, so that whatever is wrong with it shows before a weight is allocated; then every
     weight is given storage and filled. On ``device="meta"`` it stays without. ``spec`` is whole and checked, as
-    :func:`~convzoo.building.compose.compose` gives it.
+    :func:`~convzoo.building.compose.compose` gives it. ``check`` is called with the network while it has no storage,
+    and may refuse it.
 
     Raises:
         OptionError: a part refuses an option, or there is no such device or dtype.
@@ -46,6 +48,8 @@ def build(
         same = device == torch.get_default_device()
         with contextlib.nullcontext() if same else device, Deferred(device) as deferred:
             model = _assemble(spec, registry)
+        if check is not None:
+            check(model)
         if device.type != "meta":
             deferred.finish(model, Factory(registry, "init", spec.init, {}))
     return model.to(dtype) if dtype else model
