@@ -20,10 +20,18 @@ from .small import smallest_of_families
 DEPLOYED = ("condensenet50_cifar", "shakeshake20_2x16d")
 """Small, and of another form when deployed: what is traced is run in every run of these."""
 FAMILIES = smallest_of_families()
+WIDE = 30_000_000
+"""Parameters from which on a network is left to `make test-large`; another of the same blocks is in every run."""
 IMAGES = torch.randn(2, 3, 32, 40, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("name", FAMILIES.values())
+def large(name: str) -> bool:
+    return (convzoo.model_info(name).spec.params or 0) > WIDE
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.large if large(name) else ()) for name in FAMILIES.values()]
+)
 def test_a_network_of_each_family_is_traced_and_gives_the_features_of_any_stage(name: str) -> None:
     model = convzoo.create_model(name, device="meta")
     assert isinstance(fx.symbolic_trace(model), fx.GraphModule)

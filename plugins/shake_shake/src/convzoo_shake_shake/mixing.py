@@ -42,7 +42,7 @@ class Mix(nn.Module):
         if mode == "even":
             return 0.5
         images = like.shape[0] if self.level == "image" else 1
-        return like.new_empty((images, 1, 1, 1)).uniform_()
+        return torch.rand((images, 1, 1, 1), dtype=like.dtype, device=like.device)
 
     def extra_repr(self) -> str:
         return f"forward_mode={self.forward_mode!r}, backward_mode={self.backward_mode!r}, level={self.level!r}"
