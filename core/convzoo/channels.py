@@ -27,7 +27,8 @@ def unpacked(parts: Sequence[torch.Tensor], count: int) -> list[torch.Tensor]:
 def match_memory_format(x: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     """``x``, in channels_last if ``like`` is; both are ``(N, C, H, W)``.
 
-    For the end of a ``forward`` that leaves the memory format on its way, as unfold, reshape and indexing do.
+    For the end of a ``forward`` that leaves the memory format on its way, as unfold, reshape and indexing do. Where
+    ``like`` is in both formats, as maps of one pixel are, ``x`` may be in either.
     """
     return _matched(x, like)
 
@@ -47,19 +48,23 @@ def shuffle_channels(x: torch.Tensor, groups: int) -> torch.Tensor:
 
 # A traced graph calls these instead of what they do; TorchScript compiles them, and so they are as plain as it needs.
 def _matched(x: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    if like.is_contiguous(memory_format=torch.channels_last) and not like.is_contiguous():
-        return x.contiguous(memory_format=torch.channels_last)
-    return x
+    if not like.is_contiguous():
+        return x.contiguous(memory_format=torch.channels_last) if _is_last(like) else x
+    return x if _is_last(x) else x.contiguous()
+
+
+def _is_last(x: torch.Tensor) -> bool:
+    return x.is_contiguous(memory_format=torch.channels_last)
 
 
 def _gathered(x: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    if x.is_contiguous(memory_format=torch.channels_last):  # gathered as the last dimension, it stays the last
+    if _is_last(x):  # gathered as the last dimension, it stays the last
         return x.movedim(1, -1).index_select(-1, index).movedim(-1, 1)
     return x.index_select(1, index)
 
 
 def _shuffled(x: torch.Tensor, groups: int) -> torch.Tensor:
-    if x.is_contiguous(memory_format=torch.channels_last):  # shuffled as the last dimension, it stays the last
+    if _is_last(x):  # shuffled as the last dimension, it stays the last
         return x.movedim(1, -1).unflatten(-1, (groups, -1)).transpose(-1, -2).flatten(-2).movedim(-1, 1)
     return x.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)
 
