@@ -46,8 +46,8 @@ def main(runs: int = 20) -> int:
 
 
 def network(sleep: float) -> Callable[[], None]:
-    """A small network on one thread, which takes a share ``sleep`` longer, asleep."""
-    model, images = convzoo.create_model("resnet20").eval(), torch.randn(1, 3, 16, 16)
+    """A small network on one thread, which takes a share ``sleep`` longer, asleep as far as a sleep is that short."""
+    model, images = convzoo.create_model("resnet20").eval(), torch.randn(8, 3, 32, 32)
 
     def call() -> None:
         start = time.perf_counter()
@@ -55,7 +55,8 @@ def network(sleep: float) -> Callable[[], None]:
             model(images)
         if sleep:
             until = start + (1 + sleep) * (time.perf_counter() - start)
-            time.sleep(max(0.0, until - time.perf_counter() - OVERSLEPT))
+            if (left := until - time.perf_counter() - OVERSLEPT) > 0:  # a sleep of 0 would give the core away
+                time.sleep(left)
             while time.perf_counter() < until:
                 pass
 

@@ -40,6 +40,7 @@ MODULE_NAMES = (
     "convzoo.network.weights",
     "convzoo.network.keys",
     "convzoo.network.counting",
+    "convzoo.exporting.export",
     "convzoo.testing.numerics",
     "convzoo.bench.results",
 )

@@ -21,11 +21,15 @@ from convzoo import Model, PluginWarning, Ref, Stage, cli, ref
 from convzoo.building.builder import build
 from convzoo.building.compose import compose
 from convzoo.building.parts import Part, find
+from convzoo.plugins.catalogue import first_party, normalized
 from convzoo.plugins.host import Plugins, registry
+from convzoo.plugins.installed import installed
 from convzoo.spec.kinds import KINDS
 
 ENVIRONMENT = ("CONVZOO_PLUGINS", "CONVZOO_DISABLE", "CONVZOO_STRICT")
 FIRST_PARTY = {path.name for path in (Path(__file__).parent.parent / "plugins").iterdir()}
+BESIDE = {each.owner.name for each in installed() if normalized(each.owner.distribution) not in first_party()}
+"""Plugins that somebody has installed here, of which the tests say nothing."""
 
 IMPORTS = "from convzoo import Component, Model, Stage, hookimpl, ref\n"
 

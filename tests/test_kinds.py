@@ -94,7 +94,7 @@ def test_malformed_kind_is_refused_with_the_rule(kind: Any) -> None:
     [
         *("num_classes", "in_chans", "output_stride", "drop_path_rate", "name", "stages", "input_size"),
         *("stride", "dilation", "first_dilation", "groups", "position", "channels", "in_channels", "out_channels"),
-        *("features_only", "out_indices", "weights", "device", "dtype", "model", "ref", "per_stage"),
+        *("features_only", "out_indices", "out_strides", "weights", "device", "dtype", "model", "ref", "per_stage"),
     ],
 )
 def test_kind_called_like_a_word_with_a_meaning_of_its_own_is_refused(kind: str) -> None:

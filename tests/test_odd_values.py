@@ -88,6 +88,10 @@ FUNCTIONS: dict[str, tuple[Callable[[Any], Any], set[str]]] = {
         lambda v: convzoo.create_model(SMALL, device="meta", features_only=True, out_indices=v),
         {"None"},
     ),
+    "create_model(out_strides=)": (
+        lambda v: convzoo.create_model(SMALL, device="meta", features_only=True, out_strides=v),
+        {"None"},
+    ),
     "create_model(device=)": (lambda v: convzoo.create_model(SMALL, device=v), {"None", "device"}),
     "create_model(dtype=)": (lambda v: convzoo.create_model(SMALL, device="meta", dtype=v), {"None", "dtype"}),
     "create_model(planes=per_stage())": (

@@ -45,11 +45,14 @@ def test_plugin_readmes_run() -> None:
                 exec(compile(code, str(page), "exec"), namespace)
 
 
-COMMANDS = re.findall(r"^convzoo (?:list|show|plugins|new|check|parity|bench)\b.*?(?=\s+#|$)", README, re.MULTILINE)
+COMMANDS = re.findall(
+    r"^convzoo (?:list|show|plugins|new|check|parity|bench|export)\b.*?(?=\s+#|$)", README, re.MULTILINE
+)
 BRIEF = {
     "check": ["conv/shuffled"],
     "parity": ["--image-size", "64"],
     "bench": ["--budget", "1", "--image-size", "64", "--in-process", "--no-memory"],
+    "export": [],
 }
 """Commands that take long, with words that make them brief. test_installation.py runs them too."""
 

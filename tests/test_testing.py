@@ -27,6 +27,7 @@ from .faults.behaviour import AlwaysDropping
 from .faults.models import COUNTS
 from .faults.shapes import Needy
 from .faults.sound import BASIC, BROKEN, WORDS, Attention, model
+from .faults.tracing import Iterating, Unreadable
 
 
 @pytest.fixture(autouse=True)
@@ -72,6 +73,16 @@ def test_a_broken_promise_is_caught_and_told_with_a_cure(name: str, contribution
     assert means.startswith("It means: ")
     assert mend.startswith("To mend it: ")
     assert "while examining it" not in found, "caught for what it is"
+
+
+@pytest.mark.parametrize(
+    ("part", "who"), [(Iterating, "torch.fx does not trace it"), (Unreadable, "TorchScript refuses it")]
+)
+def test_a_part_that_a_tool_refuses_is_told_so_and_not_failed(part: Any, who: str) -> None:
+    contribute(Component("attention", "refused", part, WORDS))
+    check = next(check for check in checks("broken") if check.promise.name == "traces")
+    with pytest.raises(NotApplicable, match=who):
+        check()
 
 
 def test_keys_that_do_not_lead_to_the_reference_are_shown() -> None:

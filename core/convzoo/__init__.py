@@ -31,6 +31,7 @@ from convzoo.spec.refs import PerStage, Ref, per_stage, ref
 
 if TYPE_CHECKING:
     __version__: str
+    from convzoo.network.backbone import NamedLevels
     from convzoo.network.following import follow
     from convzoo.network.images import transforms
     from convzoo.network.keys import reference_state_dict
@@ -45,6 +46,7 @@ __all__ = [
     "LifecycleWarning",
     "Model",
     "ModelInfo",
+    "NamedLevels",
     "OptionError",
     "Pattern",
     "PerStage",
@@ -88,6 +90,10 @@ def __getattr__(name: str) -> Any:
         from convzoo.network.following import follow
 
         return follow
+    if name == "NamedLevels":
+        from convzoo.network.backbone import NamedLevels
+
+        return NamedLevels
     if name == "load_weights":
         from convzoo.network.weights import load_weights
 

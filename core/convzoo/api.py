@@ -124,6 +124,7 @@ def create_model(
     *,
     features_only: Literal[True],
     out_indices: int | Sequence[int] | None = ...,
+    out_strides: Sequence[int] | None = ...,
     pretrained: bool | None = ...,
     weights: str | Path | Mapping[str, Any] | None = ...,
     use_ema: bool = ...,
@@ -138,6 +139,7 @@ def create_model(
     *,
     features_only: bool = False,
     out_indices: int | Sequence[int] | None = None,
+    out_strides: Sequence[int] | None = None,
     pretrained: bool | None = None,
     weights: str | Path | Mapping[str, Any] | None = None,
     use_ema: bool = True,
@@ -152,6 +154,8 @@ def create_model(
             folder ``"local-dir:path"`` or a repository of the Hugging Face hub ``"hf-hub:owner/name[@revision]"``.
         features_only: give a :class:`~convzoo.network.backbone.FeatureNet`, whose output is the list of feature levels.
         out_indices: its levels; all by default, an int for the last n.
+        out_strides: its levels by their strides, such as ``(4, 8, 16, 32)``, in place of ``out_indices``. Of several
+            levels of one stride it is the last, which has seen the most.
         pretrained: take the published weights that ``convzoo show NAME`` lists first; False takes none, not even those
             of a folder.
         weights: published weights by their source, ``"timm"`` or ``"timm:tag"``; a state dict, a file, a URL, a folder
@@ -173,7 +177,7 @@ def create_model(
     from convzoo.building.builder import build as fold
     from convzoo.building.compose import compose
     from convzoo.network.backbone import FeatureNet
-    from convzoo.network.features import take_indices
+    from convzoo.network.features import take_indices, take_strides
 
     overrides = Options()
     package, added = None, dict[str, Any]()
@@ -193,28 +197,32 @@ def create_model(
     if source is not None and source.num_classes is not None:
         added.setdefault("num_classes", source.num_classes)
     spec = compose(model, registry(), overrides, {**added, **options})
-    if out_indices is not None and not features_only:
-        raise OptionError("out_indices asks for feature levels; add features_only=True")
+    for option, levels in {"out_indices": out_indices, "out_strides": out_strides}.items():
+        if levels is not None and not features_only:
+            raise OptionError(f"{option} asks for feature levels; add features_only=True")
+    if out_indices is not None and out_strides is not None:
+        raise OptionError("out_indices and out_strides both say which levels there are to be; leave one of them out")
     if features_only:
         take_indices(len(spec.stages) + 1, out_indices, "out_indices")
-    if source is None:
-        network = fold(spec, registry(), device=device, dtype=dtype)
-        return FeatureNet(network, out_indices) if features_only else network
 
     from convzoo.network.checkpoints import open_checkpoint
-    from convzoo.network.place import device_of
+    from convzoo.network.place import device_of, dtype_of
     from convzoo.network.putting import put
 
-    checkpoint = open_checkpoint(source, use_ema)
-    if package is not None and is_deployed(package) and weights is None:
+    checkpoint = None if source is None else open_checkpoint(source, use_ema)
+    if checkpoint and package is not None and is_deployed(package) and weights is None:
         return _deployed(fold(spec, registry(), dtype=dtype), checkpoint, features_only, device)
     net: list[ConvNet | FeatureNet] = []
 
-    def load(network: ConvNet) -> None:
-        net.append(FeatureNet(network, out_indices) if features_only else network)
-        put(net[0], checkpoint, copy=device_of(device).type != "meta")
+    def prepare(network: ConvNet) -> None:
+        levels = out_indices if out_strides is None else take_strides(network.feature_info, out_strides)
+        net.append(FeatureNet(network, levels) if features_only else network)
+        if checkpoint:
+            if dtype is not None:
+                network.to(dtype_of(dtype))  # so that no weight is rounded on the way
+            put(net[0], checkpoint, copy=device_of(device).type != "meta")
 
-    fold(spec, registry(), device=device, dtype=dtype, load=load)
+    fold(spec, registry(), device=device, dtype=dtype, prepare=prepare)
     return net[0]
 
 

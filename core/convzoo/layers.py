@@ -9,6 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from convzoo.channels import gather_channels as gather_channels
+from convzoo.channels import match_memory_format as match_memory_format
+from convzoo.channels import shuffle_channels as shuffle_channels
+from convzoo.channels import unpacked as unpacked
 from convzoo.errors import LARGEST, OptionError, scalar, shown
 from convzoo.errors import require_rate as require_rate
 from convzoo.errors import require_share as require_share
@@ -113,9 +117,7 @@ class ChannelShuffle(nn.Module):
         self.groups = groups
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if x.is_contiguous(memory_format=torch.channels_last):  # shuffled as the last dimension, it stays the last
-            return x.movedim(1, -1).unflatten(-1, (self.groups, -1)).transpose(-1, -2).flatten(-2).movedim(-1, 1)
-        return x.unflatten(1, (self.groups, -1)).transpose(1, 2).flatten(1, 2)
+        return shuffle_channels(x, self.groups)
 
     def extra_repr(self) -> str:
         return f"groups={self.groups}"
@@ -218,18 +220,6 @@ def out_of_place(module: nn.Module) -> nn.Module:
         if getattr(each, "inplace", False):
             each.inplace = False  # type: ignore[assignment]
     return module
-
-
-def match_memory_format(x: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """``x``, in channels_last if ``like`` is; both are ``(N, C, H, W)``.
-
-    For the end of a ``forward`` that leaves the memory format on its way, as unfold, reshape and indexing do. Where
-    ``like`` is in both formats, as maps of one pixel are, ``x`` may be in either.
-    """
-    last = torch.channels_last
-    if not like.is_contiguous():
-        return x.contiguous(memory_format=last) if like.is_contiguous(memory_format=last) else x
-    return x if x.is_contiguous(memory_format=last) else x.contiguous()
 
 
 def add(tensors: Sequence[torch.Tensor]) -> torch.Tensor:

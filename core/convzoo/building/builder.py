@@ -30,7 +30,7 @@ def build(
     *,
     device: torch.device | str | None = None,
     dtype: torch.dtype | str | None = None,
-    load: Callable[[ConvNet], object] | None = None,
+    prepare: Callable[[ConvNet], object] | None = None,
 ) -> ConvNet:
     """The network that ``spec`` describes, in training mode, with every tensor started once.
 
@@ -38,8 +38,8 @@ def build(
     weight is given storage and filled. On ``device="meta"`` it stays without. ``spec`` is whole and checked, as
     :func:`~convzoo.building.compose.compose` gives it.
 
-    ``load`` is called with the network while it is without storage. Weights that it puts there are the network's; only
-    those that it leaves are started.
+    ``prepare`` is called with the network while it is without storage, and may refuse it. Weights that it puts there
+    are the network's; only those that it leaves are started.
 
     Raises:
         OptionError: a part refuses an option, or there is no such device or dtype.
@@ -50,11 +50,11 @@ def build(
         same = device == torch.get_default_device()
         with contextlib.nullcontext() if same else device, Deferred(device) as deferred:
             model = _assemble(spec, registry)
-        if load:
-            load(model.to(dtype) if dtype else model)  # in its dtype, so that no weight is rounded on the way
+        if prepare:
+            prepare(model)
         if device.type != "meta":
             deferred.finish(model, Factory(registry, "init", spec.init, {}))
-            if load and device.type != "cpu":  # where weights are read
+            if prepare and device.type != "cpu":  # where weights are read
                 model.to(device)
     return model.to(dtype) if dtype else model
 

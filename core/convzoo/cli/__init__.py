@@ -1,4 +1,5 @@
-"""The command line: ``convzoo list``, ``show``, ``plugins``, ``new``, ``check``, ``parity`` and ``bench``."""
+"""The command line: ``convzoo list``, ``show``, ``plugins``, ``new``, ``check``, ``parity``, ``bench`` and
+``export``."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from convzoo.cli import bench, check, list, new, parity, plugins, show
+from convzoo.cli import bench, check, export, list, new, parity, plugins, show
 from convzoo.errors import LONGEST_MESSAGE, ConvzooError, cut
 from convzoo.plugins.environment import core_version
 from convzoo.plugins.exits import no_exit
@@ -22,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {core_version()}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (list, show, plugins, new, check, parity, bench):
+    for command in (list, show, plugins, new, check, parity, bench, export):
         command.add(commands)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what the terminal cannot write is escaped

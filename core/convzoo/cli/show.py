@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convzoo.api import model_info
+from convzoo.cli.assignments import assignments
 from convzoo.cli.sources import parts_of, written_in
 from convzoo.cli.tables import PUBLISHED, PUBLISHED_RIGHT, published_row, table
 from convzoo.errors import OptionError, UnknownNameError, shown
 from convzoo.plugins.host import registry
 from convzoo.published.rows import published
 from convzoo.spec.model import Model
-from convzoo.spec.refs import parse_value
 
 if TYPE_CHECKING:
     from convzoo.cli.inspection import StageCost
@@ -44,10 +44,7 @@ def run(options: argparse.Namespace) -> int:
     """``convzoo show``."""
     info = model_info(options.name)
     spec = info.spec
-    assignments = [_assignment(text) for text in options.words]
-    changes = dict(assignments)
-    if twice := [name for name, _ in assignments if sum(name == other for other, _ in assignments) > 1]:
-        raise OptionError(f"{shown(twice[0])} is given twice")
+    changes = assignments(options.words)
     if changes or info.overrides:
         from convzoo.building.compose import compose  # imports torch, to read what the parts take
 
@@ -119,15 +116,6 @@ def _places(spec: Model) -> str:
         except UnknownNameError:  # a model can be shown whose parts are not all there
             rows.append([kind, name, "-", "not installed, or kept out"])
     return table(["kind", "part", "plugin", "written in"], rows)
-
-
-def _assignment(text: str) -> tuple[str, object]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise OptionError(
-            f"{shown(text)}: options read NAME=VALUE, such as attention=se or 'attention=se(reduction=8)'"
-        )
-    return name, parse_value(value)
 
 
 def _lines(spec: Model) -> list[list[str]]:

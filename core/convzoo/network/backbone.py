@@ -1,12 +1,13 @@
 """A model cut down to its feature levels."""
 
-from __future__ import annotations
+# Annotations are evaluated here, as in ``model.py``, for torch.fx.
 
 from collections.abc import Sequence
 
 import torch
 from torch import nn
 
+from convzoo.errors import OptionError, shown
 from convzoo.network.features import FeatureInfo, take_indices
 from convzoo.network.model import ConvNet
 
@@ -59,3 +60,34 @@ class FeatureNet(nn.Module):
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
         """``(N, in_chans, H, W)`` to one tensor for each of ``out_indices``, in their order."""
         return self.body.forward_intermediates(x, list(self.feature_info.out_indices), intermediates_only=True)  # type: ignore[return-value]
+
+
+class NamedLevels(nn.Module):
+    """A backbone whose feature levels come in a dict, as torchvision's pyramids, detectors and segmenters want them.
+
+    ``(N, C, H, W)`` to a dict of one ``(N, C', H', W')`` for each level, in their order.
+
+    Args:
+        backbone: what ``create_model(..., features_only=True)`` gives.
+        names: of its levels; by default ``"0"``, ``"1"`` and so on, which torchvision's detectors go by.
+
+    Raises:
+        OptionError: there are not as many names as levels, or two are alike.
+    """
+
+    def __init__(self, backbone: FeatureNet, names: Sequence[str] | None = None) -> None:
+        super().__init__()
+        count = len(backbone.feature_info.out_indices)
+        names = [*map(str, range(count))] if names is None else names
+        if not isinstance(names, (list, tuple)) or len(names) != count or len(set(map(str, names))) != count:
+            raise OptionError(f"names={shown(names)}: give a list of {count} different names, one for each level")
+        self.names = tuple(map(str, names))
+        self.backbone = backbone
+
+    @property
+    def feature_info(self) -> FeatureInfo:
+        """The backbone's."""
+        return self.backbone.feature_info
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        return dict(zip(self.names, self.backbone(x), strict=True))

@@ -71,3 +71,23 @@ def take_indices(count: int, indices: int | Sequence[int] | None, name: str = "i
             f"{name}={shown(indices)}: the {count} feature levels are 0 to {count - 1}, or -{count} to -1"
         )
     return tuple(i % count for i in taken)
+
+
+def take_strides(levels: FeatureInfo, strides: Sequence[int], name: str = "out_strides") -> tuple[int, ...]:
+    """Which of ``levels`` have these ``strides``, in their order; of several of one stride, the last.
+
+    Raises:
+        OptionError: there is no level of a stride, or it is asked for twice; the message names the option ``name``.
+    """
+    last = {level["reduction"]: level["index"] for level in levels}
+    # No more than there are strides, so that what is looked at is short.
+    given = isinstance(strides, Sequence) and not isinstance(strides, str) and not strides[len(last) :]
+    taken = tuple(map(scalar, strides)) if given else ()
+    if not taken or not all(type(stride) is int and stride in last for stride in taken):
+        known = ", ".join(map(str, last))
+        raise OptionError(
+            f"{name}={shown(strides)}: the feature levels have the strides {known}, to be named in a list"
+        )
+    if len(set(taken)) < len(taken):
+        raise OptionError(f"{name}={shown(strides)}: a stride is named twice")
+    return tuple(last[stride] for stride in taken)

@@ -1,6 +1,6 @@
 """The one model class: whatever the builder folded, speaking timm's dialect."""
 
-from __future__ import annotations
+# Annotations are evaluated here: torch.fx writes those of ``forward`` into its graphs, where TorchScript reads them.
 
 import functools
 import warnings

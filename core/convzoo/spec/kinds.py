@@ -114,7 +114,8 @@ def given(kind: Kind) -> set[str]:
 
 RESERVED = {
     *(name for kind in KINDS.values() for name in (*kind.arguments, *kind.honoured, *kind.offered)),
-    *("model", "features_only", "out_indices", "weights", "pretrained", "device", "dtype", "ref", "per_stage"),
+    *("model", "features_only", "out_indices", "out_strides", "weights", "pretrained", "device", "dtype"),
+    *("ref", "per_stage"),
 } - KINDS.keys()
 """What no kind may be called: keywords with a meaning of their own wherever options are given."""
 

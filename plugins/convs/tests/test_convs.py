@@ -411,3 +411,22 @@ def test_shuffled_with_groups_of_its_own_refuses_another_cardinality() -> None:
         convzoo.create_model(spec, conv=ref("shuffled", shuffle_groups=8))
     model = convzoo.create_model(spec, conv=ref("shuffled", shuffle_groups=4), device="meta")
     assert model.stages[0][0].branch.conv2.conv.groups == 4
+
+
+@pytest.mark.parametrize(("stride", "groups", "dilation"), GEOMETRIES)
+@pytest.mark.parametrize(("modulation", "shares"), [(True, 1), (True, 4), (False, 1)])
+def test_deformable_is_the_operator_of_onnx_in_a_program_of_onnx(
+    modulation: bool, shares: int, stride: int, groups: int, dilation: int
+) -> None:
+    pytest.importorskip("onnxscript")
+    runtime = pytest.importorskip("onnxruntime")
+    geometry = {"stride": stride, "groups": groups, "dilation": dilation}
+    module = made("deformable", {"modulation": modulation, "offset_groups": shares}, **geometry).float()
+    x = images().float()
+    program = torch.onnx.export(module, (x,), dynamo=True, verbose=False)
+    assert program is not None
+    assert [node.op_type for node in program.model_proto.graph.node].count("DeformConv") == 1
+    session = runtime.InferenceSession(program.model_proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    (out,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+    with torch.no_grad():
+        assert torch.allclose(torch.from_numpy(out), module(x), atol=1e-5)

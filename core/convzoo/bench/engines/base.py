@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from convzoo.bench.settings import Settings
+from convzoo.exporting.base import absent
 
 if TYPE_CHECKING:
     import torch
@@ -35,7 +35,7 @@ class Engine:
 
     def missing(self) -> list[str]:
         """Its packages that are not installed."""
-        return [name for name in self.packages if importlib.util.find_spec(name) is None]
+        return absent(self.packages)
 
     def refusal(self, settings: Settings) -> str:
         """Why it cannot run under these settings, or the empty string."""

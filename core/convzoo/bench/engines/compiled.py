@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING, Any
 
 from convzoo.bench.engines.eager import Eager
 from convzoo.bench.settings import Settings
+from convzoo.exporting.base import has_compiler
 
 if TYPE_CHECKING:
     from torch import nn
@@ -18,7 +18,7 @@ class Compiled(Eager):
     name = "compile"
 
     def refusal(self, settings: Settings) -> str:
-        if not settings.on_cuda and not any(map(shutil.which, ("g++", "clang++", "c++"))):
+        if not settings.on_cuda and not has_compiler():
             return "torch.compile needs a C++ compiler, and there is none here"
         return super().refusal(settings)
 

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import io
-import logging
-import warnings
 from typing import TYPE_CHECKING, Any
 
 from convzoo.bench.engines.base import Call, Engine
 from convzoo.bench.settings import Settings
+from convzoo.exporting.onnx import EXTRA, PACKAGES, PROVIDERS, program_of, session_of
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
-
-PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-"""By the type of the device."""
 
 
 class OnnxRuntime(Engine):
     """Exports the network, and runs it with all of its graph optimizations."""
 
     name = "onnxruntime"
-    packages = ("onnxruntime", "onnx", "onnxscript")
-    extra = "onnxruntime"
+    packages = PACKAGES
+    extra = EXTRA
     trains = False
     remark = "onnxruntime decides itself on the memory format"
 
@@ -45,7 +39,8 @@ class OnnxRuntime(Engine):
         import torch
 
         images = images.contiguous()
-        session = self._session(model, images, settings)
+        serialized = program_of(model, images).model_proto.SerializeToString()
+        session = session_of(serialized, settings.device, settings.threads)
         binding = session.io_binding()
         kind, _, index = settings.device.partition(":")
         place = kind, int(index or 0)
@@ -60,19 +55,3 @@ class OnnxRuntime(Engine):
 
         call.images = images  # type: ignore[attr-defined]  # whose memory is bound, but not held
         return call
-
-    def _session(self, model: nn.Module, images: torch.Tensor, settings: Settings) -> Any:
-        import torch
-
-        runtime = importlib.import_module("onnxruntime")
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-            program = torch.onnx.export(model, (images,), dynamo=True, verbose=False)
-        assert program is not None
-        options = runtime.SessionOptions()
-        options.intra_op_num_threads = settings.threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        provider = PROVIDERS[settings.device.partition(":")[0]]
-        return runtime.InferenceSession(program.model_proto.SerializeToString(), options, providers=[provider])

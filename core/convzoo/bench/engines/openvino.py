@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import warnings
 from typing import TYPE_CHECKING, Any
 
 from convzoo.bench.engines.base import Call, Engine
 from convzoo.bench.settings import Settings
+from convzoo.exporting.openvino import EXTRA, PACKAGES, compiled, converted
 
 if TYPE_CHECKING:
     import torch
@@ -21,8 +21,8 @@ class OpenVino(Engine):
     """Converts the network, and compiles it for latency."""
 
     name = "openvino"
-    packages = ("openvino",)
-    extra = "openvino"
+    packages = PACKAGES
+    extra = EXTRA
     trains = False
     remark = "openvino decides itself on the memory format"
 
@@ -36,23 +36,11 @@ class OpenVino(Engine):
         return ""
 
     def prepare(self, model: nn.Module, images: torch.Tensor, settings: Settings) -> Call:
-        openvino = importlib.import_module("openvino")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            converted = openvino.convert_model(model.float(), example_input=images.float())
-        converted.reshape(list(images.shape))
-        compiled = openvino.Core().compile_model(
-            converted,
-            "CPU",
-            {
-                "PERFORMANCE_HINT": "LATENCY",
-                "INFERENCE_NUM_THREADS": settings.threads,
-                "INFERENCE_PRECISION_HINT": PRECISIONS[settings.dtype],
-            },
-        )
-        request = compiled.create_infer_request()
+        found = converted(model.float(), images.float())
+        request = compiled(found, PRECISIONS[settings.dtype], settings.threads).create_infer_request()
         pixels = images.float().contiguous().numpy()
-        request.set_input_tensor(openvino.Tensor(pixels))  # a copy, which the request keeps
+        tensor = importlib.import_module("openvino").Tensor(pixels)  # a copy, which the request keeps
+        request.set_input_tensor(tensor)
 
         def call() -> Any:
             request.infer()

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from convzoo import LifecycleError, OptionError
-from convzoo.layers import ChannelShuffle, require_groups, require_positive, sequence
+from convzoo.layers import ChannelShuffle, gather_channels, require_groups, require_positive, sequence
 
 _FLOOR = 1e-6
 """Below this square the lasso is flat, as in the authors' code, so that its gradient stays finite."""
@@ -57,7 +57,8 @@ class LearnedGroupConv(nn.Conv2d):
         return F.conv2d(x, self._masked())
 
     def _masked(self) -> torch.Tensor:
-        return self.weight * self.kept.repeat(self.out_channels // self.learned_groups, 1)[:, :, None, None]
+        # The buffer itself is multiplied by, so that the graphs of torch.fx read it, and not a copy of that day.
+        return (self._by_group(self.weight) * self.kept).flatten(0, 1)[:, :, None, None]
 
     def _by_group(self, weight: torch.Tensor) -> torch.Tensor:
         """``(out_channels, in_channels, 1, 1)`` as ``(out_channels / groups, groups, in_channels)``."""
@@ -128,9 +129,7 @@ class Gather(nn.Module):
         self.register_buffer("index", index)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if x.is_contiguous(memory_format=torch.channels_last):  # gathered as the last dimension, it stays the last
-            return x.movedim(1, -1).index_select(-1, self.index).movedim(-1, 1)
-        return x.index_select(1, self.index)
+        return gather_channels(x, self.index)
 
     def extra_repr(self) -> str:
         return f"channels={len(self.index)}"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import fx, nn
 
 from convzoo import OptionError
 from convzoo.layers import Maker, conv2d, match_memory_format, require_groups, require_positive
 
 TAPS = 9
 """Of a 3x3 kernel."""
+_ONNX = hasattr(torch.onnx, "ops")
+"""Whether torch can be told what stands for an operator in ONNX, as it can since 2.8."""
 
 
 class DeformConv2d(nn.Conv2d):
@@ -32,19 +34,30 @@ class DeformConv2d(nn.Conv2d):
         Returns:
             ``(N, out_channels, H', W')``.
         """
-        from torchvision.ops import deform_conv2d  # here, so that the rest of the plugin does without it
+        import torchvision.ops  # noqa: F401  it has the operator; here, so that the rest of the plugin does without it
 
-        dtype = torch.promote_types(x.dtype, torch.float32)
-        out = deform_conv2d(
-            x.to(dtype),
-            offsets.to(dtype),
-            self.weight.to(dtype),
-            stride=self.stride,
-            padding=self.padding,
-            dilation=self.dilation,
-            mask=None if masks is None else masks.to(dtype),
-        ).to(x.dtype)
+        if _ONNX and torch.onnx.is_in_onnx_export():
+            return self._in_onnx(x, offsets, masks)
+        sizes = (*self.stride, *self.padding, *self.dilation)
+        out = _deformed(x, self.weight, offsets, masks, *sizes, self.groups)  # type: ignore[arg-type]
         return match_memory_format(out, x)  # which the operator does not keep
+
+    def _in_onnx(self, x: torch.Tensor, offsets: torch.Tensor, masks: torch.Tensor | None) -> torch.Tensor:
+        """ONNX's own operator in the place of torchvision's, which torch does not translate."""
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        bias = self.weight.new_zeros(self.out_channels)
+        inputs = [each if each is None else each.to(dtype) for each in (x, self.weight, offsets, bias, masks)]
+        attributes = {
+            "kernel_shape": list(self.kernel_size),
+            "strides": list(self.stride),
+            "pads": [*self.padding, *self.padding],
+            "dilations": list(self.dilation),
+            "group": self.groups,
+            "offset_group": _offset_groups(self.weight, offsets),
+        }
+        shape = (x.shape[0], self.out_channels, *offsets.shape[2:])
+        out = torch.onnx.ops.symbolic("DeformConv", inputs, attributes, dtype=dtype, shape=shape, version=19)
+        return out.to(x.dtype)
 
 
 class Deformable(nn.Module):
@@ -89,6 +102,7 @@ class Deformable(nn.Module):
         if in_channels % offset_groups:
             raise OptionError(f"offset_groups {offset_groups} does not divide the {in_channels} channels in")
         self.out_channels = out_channels
+        self.modulation = modulation
         self.offset_channels, mask_channels = 2 * TAPS * offset_groups, TAPS * offset_groups * modulation
         self.offset = conv2d(
             in_channels, self.offset_channels + mask_channels, 3, stride=stride, dilation=dilation, bias=True
@@ -101,6 +115,49 @@ class Deformable(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         both = self.offset(x)
-        offsets, logits = both[:, : self.offset_channels], both[:, self.offset_channels :]
-        masks = logits.sigmoid() if logits.shape[1] else None
+        offsets = both[:, : self.offset_channels]
+        masks = both[:, self.offset_channels :].sigmoid() if self.modulation else None
         return self.act(self.norm(self.conv(x, offsets, masks)))
+
+
+def _offset_groups(weight: torch.Tensor, offsets: torch.Tensor) -> int:
+    return offsets.shape[1] // (2 * weight.shape[2] * weight.shape[3])
+
+
+def _deformed(
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    offsets: torch.Tensor,
+    masks: torch.Tensor | None,
+    stride_down: int,
+    stride_right: int,
+    pad_down: int,
+    pad_right: int,
+    dilation_down: int,
+    dilation_right: int,
+    groups: int,
+) -> torch.Tensor:
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    weighed = masks is not None
+    masks = x.new_zeros([x.shape[0], 1]) if masks is None else masks
+    bias = x.new_zeros([weight.shape[0]], dtype=dtype)
+    out = torch.ops.torchvision.deform_conv2d(
+        x.to(dtype),
+        weight.to(dtype),
+        offsets.to(dtype),
+        masks.to(dtype),
+        bias,
+        stride_down,
+        stride_right,
+        pad_down,
+        pad_right,
+        dilation_down,
+        dilation_right,
+        groups,
+        _offset_groups(weight, offsets),
+        weighed,
+    )
+    return out.to(x.dtype)
+
+
+fx.wrap("_deformed")  # a tracer does not know what type x has; its graphs call this

@@ -5,7 +5,16 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from convzoo.layers import Maker, Position, add, conv2d, make_divisible, norm_of_pooled, require_positive
+from convzoo.layers import (
+    Maker,
+    Position,
+    add,
+    conv2d,
+    make_divisible,
+    norm_of_pooled,
+    require_positive,
+    unpacked,
+)
 
 
 class SplitAttention(nn.Module):
@@ -77,7 +86,7 @@ class SplitAttention(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.act0(self.norm0(self.conv(self.pool_before(x))))
-        splits = x.chunk(self.radix, 1)
+        splits = unpacked(x.chunk(self.radix, 1), self.radix)
         pooled = add(splits).mean((2, 3), keepdim=True)
         logits = self.fc2(self.act1(self.norm1(self.fc1(pooled))))
         return self.pool_after(
@@ -89,4 +98,5 @@ class SplitAttention(nn.Module):
         if self.radix == 1:
             return [logits.sigmoid()]
         by_split = logits.reshape(logits.shape[0], self.cardinality, self.radix, -1).transpose(1, 2).softmax(1)
-        return [weights.reshape(logits.shape[0], -1, 1, 1) for weights in by_split.unbind(1)]
+        splits = unpacked(by_split.unbind(1), self.radix)
+        return [weights.reshape(logits.shape[0], -1, 1, 1) for weights in splits]

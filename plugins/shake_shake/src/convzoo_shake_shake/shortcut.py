@@ -6,7 +6,7 @@ import copy
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import fx, nn
 from torch.nn import functional as F
 
 from convzoo import OptionError
@@ -63,17 +63,14 @@ class TwoPathShortcut(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.act(x)
-        paths = [self.conv1(self._pooled(x)), self.conv2(self._pooled(self._shifted(x)))]
+        paths = [
+            self.conv1(self._pooled(x)),
+            self.conv2(self._pooled(shifted(x, self.distance, self.shift == "up_left"))),
+        ]
         return self.norm(torch.cat(paths, 1))
 
     def _pooled(self, x: torch.Tensor) -> torch.Tensor:
         return F.avg_pool2d(x, 1, self.stride) if self.stride > 1 else x
-
-    def _shifted(self, x: torch.Tensor) -> torch.Tensor:
-        down, right = min(self.distance, x.shape[2]), min(self.distance, x.shape[3])
-        if self.shift == "up_left":
-            down, right = -down, -right
-        return F.pad(x, (right, -right, down, -down))
 
     def deploy(self) -> nn.Module:
         """With the norm in the convolutions' weights, where it is a batch norm."""
@@ -91,3 +88,17 @@ class TwoPathShortcut(nn.Module):
     def extra_repr(self) -> str:
         dilated = f", distance={self.distance}" if self.distance > 1 else ""
         return f"stride={self.stride}, shift={self.shift!r}{dilated}"
+
+
+def shifted(x: torch.Tensor, distance: int, back: bool) -> torch.Tensor:
+    """``x``, ``(N, C, H, W)``, moved by ``distance`` pixels to the right and down, or to the left and up if ``back``.
+
+    What comes in is zero. Of maps that are smaller than the distance nothing is left.
+    """
+    down, right = min(distance, x.shape[2]), min(distance, x.shape[3])
+    if back:
+        down, right = -down, -right
+    return F.pad(x, (right, -right, down, -down))
+
+
+fx.wrap("shifted")  # a tracer does not know how large a map is; its graphs call this

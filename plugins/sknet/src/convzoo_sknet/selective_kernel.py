@@ -6,7 +6,16 @@ import torch
 from torch import nn
 
 from convzoo import OptionError
-from convzoo.layers import ConvNormAct, Maker, add, conv2d, make_divisible, norm_of_pooled, require_positive
+from convzoo.layers import (
+    ConvNormAct,
+    Maker,
+    add,
+    conv2d,
+    make_divisible,
+    norm_of_pooled,
+    require_positive,
+    unpacked,
+)
 
 MOST_BRANCHES = 64
 """Branches of one convolution."""
@@ -77,9 +86,9 @@ class SelectiveKernel(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         count = len(self.paths)
-        inputs = x.chunk(count, 1) if self.split_input else [x] * count
+        inputs = unpacked(x.chunk(count, 1), count) if self.split_input else [x] * count
         paths = [path(part) for path, part in zip(self.paths, inputs, strict=True)]
         pooled = add(paths).mean((2, 3), keepdim=True)
         logits = self.select(self.act(self.norm(self.reduce(pooled))))
-        weights = logits.reshape(logits.shape[0], count, -1, 1, 1).softmax(1).unbind(1)
-        return add([path * weight for path, weight in zip(paths, weights, strict=True)])
+        weights = logits.reshape(logits.shape[0], count, -1, 1, 1).softmax(1)
+        return add([path * weight for path, weight in zip(paths, unpacked(weights.unbind(1), count), strict=True)])

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from convzoo import OptionError
-from convzoo.layers import ConvNormAct, Maker, Position, require_positive, sequence
+from convzoo.layers import ConvNormAct, Maker, Position, require_positive, sequence, unpacked
 
 
 class MultiScaleConv(nn.Module):
@@ -63,7 +63,7 @@ class MultiScaleConv(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        splits = x.chunk(self.scale, 1)
+        splits = unpacked(x.chunk(self.scale, 1), self.scale)
         outs: list[torch.Tensor] = []
         for split, conv in zip(splits, self.convs, strict=False):
             outs.append(conv(split + outs[-1] if self.hierarchical and outs else split))

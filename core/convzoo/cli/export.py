@@ -1,0 +1,105 @@
+"""``convzoo export``: a network as a file, which is run beside it. This module imports torch only when it runs."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from convzoo.cli.assignments import assignments
+from convzoo.cli.tables import table
+from convzoo.errors import OptionError, require_int
+from convzoo.exporting import FORMATS
+from convzoo.exporting.base import DYNAMIC
+
+if TYPE_CHECKING:
+    from convzoo.network.model import ConvNet
+
+BOUND = 1e-3
+"""The largest difference, over the largest output, that a file may have from its network in float32."""
+EPILOG = f"""The file is run in its engine (ONNX Runtime, torch, OpenVINO, AOTInductor) beside the network, on random
+images in float32, and for what --dynamic leaves open on others too. Exits with 1 when an output differs by more than
+{BOUND:g} of the largest. Without --weights the weights are random, those of norms too, so that every layer shows."""
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "export",
+        help="write a network to a file for another engine, and run it there",
+        description="Write a network to a file that runs without this package, and run the file beside the network.",
+        epilog=EPILOG,
+    )
+    parser.add_argument("name", metavar="NAME", help="of a model, or a folder that a model was saved to")
+    parser.add_argument("words", nargs="*", metavar="OPTION=VALUE", help="as for create_model")
+    parser.add_argument("--format", choices=tuple(FORMATS), required=True)
+    parser.add_argument("--weights", metavar="WEIGHTS", help="as for create_model: a file or a URL, for example")
+    parser.add_argument(
+        "--deploy", action="store_true", help="write the form for inference, as convzoo.deploy makes it"
+    )
+    parser.add_argument("--dynamic", type=_words, default=[], help="what may differ when it runs: batch,size")
+    parser.add_argument("--batch-size", type=int, default=1, metavar="N", help="images; default: 1")
+    parser.add_argument("--image-size", type=int, metavar="PX", help="side of the images; default: the model's own")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="default: the name with the format's suffix, here")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write the file, run it, print a table of differences, and say whether all are within the bound."""
+    from convzoo.exporting.export import check, compare, export
+
+    folder = Path(options.name).is_dir()
+    stem = Path(options.name).resolve().name if folder else options.name
+    format = FORMATS[options.format]
+    path = options.out or Path(f"{stem}{format.infix}{format.suffix}")
+    check(path, options.format, options.dynamic)  # before anything is built
+    count = require_int("--batch-size", options.batch_size, at_least=1, at_most=65536)
+    model = _model(f"local-dir:{options.name}" if folder else options.name, options)
+    images = _images(model, count, options.image_size)
+    written = export(model, images, path, options.format, options.dynamic)
+    found = compare(model, path, options.format, images, options.dynamic)
+    size = sum(file.stat().st_size for file in written) / 2**20
+    print(f"{options.name} as {options.format}: {' and '.join(map(str, written))}, {size:.1f} MB\n")
+    rows = [[" x ".join(map(str, each.shape)), f"{each.absolute:.1e}", f"{each.relative:.1e}"] for each in found]
+    header = ["images", "largest difference", "of the largest output"]
+    print(table(header, rows, right=header[1:]))
+    wrong = [each for each in found if not each.relative <= BOUND]
+    print(f"\n{'beyond' if wrong else 'within'} the bound of {BOUND:g} of the largest output")
+    return int(bool(wrong))
+
+
+def _model(name: str, options: argparse.Namespace) -> ConvNet:
+    import torch
+
+    from convzoo.api import create_model
+    from convzoo.network.lifecycle import deploy, set_progress
+    from convzoo.testing.numerics import jitter_norms
+
+    changes: dict[str, Any] = assignments(options.words)
+    if taken := changes.keys() & {"weights", "device", "dtype"}:
+        raise OptionError(f"{min(taken)} is no option here; --weights has the weights, and files are in float32")
+    if options.weights is not None:
+        changes["weights"] = options.weights
+    torch.manual_seed(0)
+    model = create_model(name, **changes)
+    if options.weights is None and not name.startswith("local-dir:"):
+        jitter_norms(model)
+        set_progress(model, 1.0)  # before which it may have no form for inference
+    return deploy(model) if options.deploy else model.eval()
+
+
+def _images(model: Any, count: int, size: int | None) -> Any:
+    import torch
+
+    channels, height, width = model.default_cfg["input_size"]
+    if size is not None:
+        height = width = require_int("--image-size", size, at_least=1, at_most=8192)
+    return torch.randn(count, channels, height, width, generator=torch.Generator().manual_seed(1))
+
+
+def _words(text: str) -> Sequence[str]:
+    words = [word.strip() for word in text.split(",")]
+    if unknown := [word for word in words if word not in DYNAMIC]:
+        raise argparse.ArgumentTypeError(f"expected {' and '.join(DYNAMIC)}, or one of them, got {unknown[0]!r}")
+    return words
