@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -73,6 +73,48 @@ def test_a_broken_promise_is_caught_and_told_with_a_cure(name: str, contribution
     assert means.startswith("It means: ")
     assert mend.startswith("To mend it: ")
     assert "while examining it" not in found, "caught for what it is"
+
+
+class CoolingTogether(Attention):
+    """Its temperature belongs to all of its kind, and never rises again."""
+
+    temperature = 8.0
+
+    def set_progress(self, progress: float) -> None:
+        type(self).temperature = min(self.temperature, 8.0 - 7.0 * progress)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) * (x.mean((2, 3), keepdim=True) / self.temperature).sigmoid()
+
+
+def test_a_schedule_that_all_instances_share_is_caught_before_other_checks_have_told_it_the_end() -> None:
+    contribute(Component("attention", "cooling_together", CoolingTogether, WORDS))
+    assert "of another" in results()["follows_the_schedule"]
+
+
+class Widening(nn.Module):
+    """A head with weights before its pool, and more features with one of its pools."""
+
+    classifier_name = "fc"
+
+    def __init__(self, in_channels: int, num_classes: int, *, global_pool: Literal["avg", "catavgmax"] = "avg") -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(in_channels, 48, 1), nn.BatchNorm2d(48)
+        self.pool = global_pool
+        self.reset(num_classes)
+
+    def reset(self, num_classes: int, global_pool: str | None = None) -> None:
+        pool = self.pool if global_pool is None else global_pool
+        if pool not in ("avg", "catavgmax") or num_classes < 0:
+            raise OptionError(f"pools are avg and catavgmax, got {pool!r} for {num_classes} classes")
+        self.pool, width = pool, 48 * (1 + (pool == "catavgmax"))
+        self.fc = nn.Linear(width, num_classes) if num_classes else nn.Identity()
+        self.fc.train(self.training)
+
+    def forward(self, x: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
+        x = self.norm(self.conv(x)).relu()
+        x = torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1) if self.pool == "catavgmax" else x.mean((2, 3))
+        return x if pre_logits else self.fc(x)
 
 
 @pytest.mark.parametrize(
@@ -184,6 +226,7 @@ class RandomSlopes(nn.Module):
     [
         Component("attention", "plain", Attention, WORDS),
         Component("act", "random_slopes", RandomSlopes, WORDS),
+        Component("head", "widening", Widening, WORDS),
         Component("attention", "careful", Careful, WORDS),
         Component("block", "rounding", Rounding, WORDS, example={"width": 24}),
         Component("block", "pooled", Pooled, WORDS),

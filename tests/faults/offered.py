@@ -192,3 +192,15 @@ class PooledBeside(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.conv(x) if self.beside is None else self.conv(x) + self.beside(self.pool(x))
+
+
+@broken("uses_what_it_is_offered", "block")
+class AttendingUnlessStrided(nn.Module):
+    def __init__(self, in_channels: int, *, stride: int = 1, attention: Callable[..., nn.Module] | None = None) -> None:
+        super().__init__()
+        self.out_channels = in_channels
+        self.conv = nn.Conv2d(in_channels, in_channels, 3, stride, padding=1)
+        self.attention = attention(in_channels) if attention and stride == 1 else nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.attention(self.conv(x))

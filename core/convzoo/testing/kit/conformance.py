@@ -98,8 +98,11 @@ def checks(plugin: str) -> list[Check]:
         raise PluginError(f"plugin {plugin!r} cannot be checked, since {reason} (see `convzoo plugins`)")
     owner, registry = record.owner, found.registry
 
+    # First, before others tell a part that its training is done, which it may keep where all of its kind share it.
+    promises = sorted(PROMISES, key=lambda p: p.examine is not following.follows_the_schedule)
+
     def binding(kind: str) -> Iterator[Promise]:
-        return (p for p in PROMISES if kind in p.binds or (ANY in p.binds and kind not in OTHERS))
+        return (p for p in promises if kind in p.binds or (ANY in p.binds and kind not in OTHERS))
 
     result = [Check(f"plugin/{plugin}", p, owner) for p in binding("plugin")]
     for component, holder in registry.components():

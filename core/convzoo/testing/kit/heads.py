@@ -88,8 +88,11 @@ def resets_to_what_is_asked(probe: Probe) -> None:
         if not probe.part.declares("global_pool"):
             continue
         made = probe.make(ref=probe.ref.with_options(global_pool=pool))
+        shared = {key: value for key, value in ours.state_dict().items() if not key.startswith(f"{name}.")}
+        made.load_state_dict(shared, strict=False)
         _keeps_its_pool(made, images, pool)
         bare = probe.make()
+        bare.load_state_dict(shared, strict=False)
         bare.reset(0, global_pool=pool)
         if not close(_features(bare, images), features[-1], 1e-5):
             raise CheckFailed(

@@ -63,7 +63,8 @@ def uses_what_it_is_offered(probe: Probe) -> None:
         _seen(probe, module.train(), images, operations, offered, where)
         for name, offer in offered.items() if "ref" not in sizes else ():  # an option may leave a layer out
             made[name][where.strip() or "as it stands"] = len(offer.made)
-    for name in SHARED:  # a slot may be for some geometries only
+    # A shortcut is for some geometries only; what keeps the shape can be in all of them.
+    for name in (name for name in names if name in SHARED or kind_of(name).shape == "kept"):
         without = [where for where, count in made.get(name, {}).items() if not count]
         if without and any(made[name].values()):
             raise CheckFailed(
