@@ -42,6 +42,7 @@ MODULE_NAMES = (
     "convzoo.network.counting",
     "convzoo.testing.numerics",
     "convzoo.bench.results",
+    "convzoo.timm",
 )
 """What users and authors may rely on, in the order of the page."""
 

@@ -35,6 +35,7 @@ HIGHER = {
     "resnet": {"testing", "cli", "bench", "building", "network"},  # by the public functions, as other plugins
     "testing": {"cli", "bench"},
     "bench": {"cli"},
+    "timm": {"testing", "cli", "bench", "building", "resnet"},
     "errors": {path.partition("/")[0].removesuffix(".py") for path in FILES} - {"errors"},
     "layers": {"testing", "cli", "bench", "api", "building", "network", "plugins", "resnet"},
     "dialects": {"testing", "cli", "bench", "api", "building", "network", "plugins", "resnet", "layers", "layouts"},
