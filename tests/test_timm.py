@@ -113,7 +113,9 @@ def test_timms_arguments_are_ours() -> None:
     spec = meta("zoo_resnet18", **options, drop_rate=0.2, global_pool="fastmax", scriptable=True, exportable=True).spec
     assert spec == convzoo.create_model("resnet18", device="meta", **options, drop_rate=0.2, global_pool="max").spec
     assert meta("zoo_resnet18", act="silu", attention="se").spec.name == "resnet18"
-    assert meta("zoo_resnet18", num_classes=None, drop_path_rate=None).num_classes == 1000
+    unset = {"num_classes": None, "drop_path_rate": None, "drop_block_rate": None, "bn_momentum": None, "bn_eps": None}
+    model = meta("zoo_resnet18", pretrained=False, global_pool="fast", drop_rate=0.0, checkpoint_path="", **unset)
+    assert model.spec == convzoo.create_model("resnet18", device="meta").spec, "as benchmark.py and train.py ask for it"
     assert meta("zoo_resnet20_b.pytorchcv_cifar100").num_classes == 100
     assert meta("zoo_resnet20_b", pretrained_cfg="pytorchcv_cifar100").num_classes == 100
 

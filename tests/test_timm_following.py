@@ -31,6 +31,7 @@ from convzoo.timm.__main__ import main
 from convzoo.timm.following import Following, following
 
 from .test_training import _alone, small
+from .tiny import assert_equal
 
 __all__ = ["_alone"]  # the fixture that each test of a training is in
 
@@ -179,13 +180,28 @@ def test_a_script_with_another_teacher_adds_only_the_students_penalty() -> None:
         assert len(followed.followers) == 1
 
 
+def test_masks_are_copied_into_an_average_of_older_scripts() -> None:
+    with following():
+        model = timm.create_model(TINY)
+        optimizer = timm.optim.create_optimizer_v2(model, "sgd", lr=0.0)
+        timm.scheduler.create_scheduler_v2(optimizer, num_epochs=1, updates_per_epoch=2)
+        average = timm.utils.ModelEmaV2(model, decay=0.9)
+        for _ in range(2):
+            model(torch.zeros(2, 3, 16, 16)).sum().backward()
+            optimizer.step()
+            average.update(model)
+    masks = {name: mask for name, mask in model.named_buffers() if mask.dtype is torch.bool}
+    assert any(not mask.all() for mask in masks.values())
+    assert_equal({name: average.module.get_buffer(name) for name in masks}, masks)
+
+
 def test_nothing_stays_changed() -> None:
     import timm.task
 
     def seen() -> list[Any]:
         owners = [timm.optim, timm.scheduler, timm.scheduler.scheduler_factory, timm.optim._optim_factory]
         classes = [nn.CrossEntropyLoss, timm.loss.LabelSmoothingCrossEntropy, timm.task.ClassificationTask]
-        classes += [timm.scheduler.scheduler.Scheduler, timm.scheduler.PlateauLRScheduler]
+        classes += [timm.scheduler.scheduler.Scheduler, timm.scheduler.PlateauLRScheduler, timm.utils.ModelEmaV2]
         return [dict(vars(owner)) for owner in (*owners, *classes)]
 
     before = seen()

@@ -9,6 +9,8 @@ While :func:`following` lasts, these are more than they are otherwise:
   state of the optimizer did not say so, the step is taken from there;
 - ``forward`` of the losses of ``timm.loss`` and ``torch.nn``, and of the tasks of ``timm.task``: the penalty is added
   to what the outermost of them gives while the network is in training mode and gradients are wanted;
+- ``timm.utils.ModelEmaV2``, in which older scripts keep a moving average: masks, which have none, are copied into it,
+  as ``ModelEmaV3`` does;
 - with ``total_steps``, ``timm.optim.create_optimizer_v2``, and ``create_optimizer``, which calls it: the networks are
   followed from there on, for scripts that make no scheduler of timm's.
 """
@@ -30,6 +32,7 @@ from typing import Any
 import timm.loss
 import timm.optim
 import timm.scheduler
+import timm.utils
 import torch
 from timm.scheduler.scheduler import Scheduler
 from torch import nn
@@ -114,6 +117,8 @@ class Following:
             for name in ("step", "step_update"):
                 if name in vars(owner):
                     yield owner, name, self._step(vars(owner)[name], name)
+        if ema := getattr(timm.utils, "ModelEmaV2", None):
+            yield ema, "update", self._average(ema.update)
         for owner in _losses():
             yield owner, "forward", self._penalize(vars(owner)["forward"])
 
@@ -193,6 +198,18 @@ class Following:
                 f"the penalty, wanted with the weight {follower.penalty_weight}, is not in the loss, which is none of"
                 " timm.loss, timm.task and torch.nn; call convzoo.follow(model, criterion, ...) in the script instead"
             )
+
+    def _average(self, update: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(update)
+        def averaged(ema: Any, model: nn.Module) -> None:
+            update(ema, model)
+            if not self.followers:
+                return
+            for average, value in zip(ema.module.state_dict().values(), model.state_dict().values(), strict=True):
+                if not average.is_floating_point():
+                    average.copy_(value)
+
+        return averaged
 
     def _penalize(self, forward: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(forward)
