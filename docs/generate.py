@@ -43,6 +43,7 @@ MODULE_NAMES = (
     "convzoo.exporting.export",
     "convzoo.testing.numerics",
     "convzoo.bench.results",
+    "convzoo.timm",
 )
 """What users and authors may rely on, in the order of the page."""
 

@@ -37,6 +37,7 @@ HIGHER = {
     "testing": {"cli", "bench", "exporting"},
     "exporting": {"cli", "bench", "api", "building"},
     "bench": {"cli"},
+    "timm": {"testing", "cli", "bench", "building", "resnet"},
     "errors": {path.partition("/")[0].removesuffix(".py") for path in FILES} - {"errors"},
     "layers": {"testing", "cli", "bench", "api", "building", "network", "plugins", "resnet"},
     "dialects": {"testing", "cli", "bench", "api", "building", "network", "plugins", "resnet", "layers", "layouts"},

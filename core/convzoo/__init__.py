@@ -17,6 +17,7 @@ from convzoo.errors import (
     PluginWarning,
     SpecError,
     UnknownNameError,
+    UnknownOptionError,
     WeightsError,
     WeightsWarning,
 )
@@ -57,6 +58,7 @@ __all__ = [
     "SpecError",
     "Stage",
     "UnknownNameError",
+    "UnknownOptionError",
     "WeightsError",
     "WeightsWarning",
     "build",

@@ -112,6 +112,7 @@ def create_model(
     pretrained: bool | None = ...,
     weights: str | Path | Mapping[str, Any] | None = ...,
     use_ema: bool = ...,
+    cache_dir: str | Path | None = ...,
     device: torch.device | str | None = ...,
     dtype: torch.dtype | str | None = ...,
     **options: Any,
@@ -128,6 +129,7 @@ def create_model(
     pretrained: bool | None = ...,
     weights: str | Path | Mapping[str, Any] | None = ...,
     use_ema: bool = ...,
+    cache_dir: str | Path | None = ...,
     device: torch.device | str | None = ...,
     dtype: torch.dtype | str | None = ...,
     **options: Any,
@@ -143,6 +145,7 @@ def create_model(
     pretrained: bool | None = None,
     weights: str | Path | Mapping[str, Any] | None = None,
     use_ema: bool = True,
+    cache_dir: str | Path | None = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype | str | None = None,
     **options: Any,
@@ -162,6 +165,7 @@ def create_model(
             or a repository, see :func:`convzoo.load_weights`. Unless ``num_classes`` is given, it is theirs, where they
             say so. Where the shape of their classifier is another, it is left out, with a warning.
         use_ema: take the moving average of the weights where a checkpoint has it.
+        cache_dir: folder in which weights that are fetched are kept, instead of those of torch.hub and huggingface_hub.
         device, dtype: of the parameters, as torch has them or by their names. ``device="meta"`` gives the structure
             without storage.
         **options: ``num_classes``, ``in_chans``, ``output_stride``, ``drop_path_rate``, ``norm``, ``act``, ``stem``,
@@ -178,14 +182,15 @@ def create_model(
     from convzoo.building.compose import compose
     from convzoo.network.backbone import FeatureNet
     from convzoo.network.features import take_indices, take_strides
+    from convzoo.network.packages import cache_folder, open_package
 
+    cache_dir = cache_folder(cache_dir)
     overrides = Options()
     package, added = None, dict[str, Any]()
     if isinstance(model, str) and model.startswith(("local-dir:", "hf-hub:")):
-        from convzoo.network.packages import open_package
         from convzoo.packages import is_deployed, spec_of
 
-        package = open_package(model)
+        package = open_package(model, cache_dir)
         model, overrides, added = spec_of(package, registry())
     elif isinstance(model, str):
         entry = _entry(model)
@@ -193,7 +198,7 @@ def create_model(
     if not isinstance(model, Model):
         raise OptionError(f"a model is a name or a Model spec, not {shown(model)}")
     features_only = require_flag("features_only", features_only)
-    source = _source(model, weights, pretrained, package)
+    source = _source(model, weights, pretrained, package, cache_dir)
     if source is not None and source.num_classes is not None:
         added.setdefault("num_classes", source.num_classes)
     spec = compose(model, registry(), overrides, {**added, **options})
@@ -226,7 +231,9 @@ def create_model(
     return net[0]
 
 
-def _source(model: Model, weights: Any, pretrained: bool | None, package: Package | None) -> Source | None:
+def _source(
+    model: Model, weights: Any, pretrained: bool | None, package: Package | None, cache_dir: str | Path | None
+) -> Source | None:
     """Where the weights are, or None where the network starts as it does without."""
     from convzoo.network.sources import locate, of_package
     from convzoo.published.rows import choose
@@ -238,10 +245,10 @@ def _source(model: Model, weights: Any, pretrained: bool | None, package: Packag
             raise OptionError(
                 f"pretrained=True and weights={shown(weights)} are two ways to say one thing; leave one out"
             )
-        return locate(weights, model.name)
+        return locate(weights, model.name, cache_dir)
     if package is not None:
         return of_package(package) if pretrained is not False else None
-    return locate(choose(model.name).name, model.name) if pretrained else None
+    return locate(choose(model.name).name, model.name, cache_dir) if pretrained else None
 
 
 def _deployed(

@@ -37,10 +37,14 @@ class SpecError(ConvzooError, ValueError):
 
 
 class OptionError(SpecError):
-    """An option that nothing takes, or a value that it cannot have.
+    """An option that nothing takes (:class:`UnknownOptionError`), or a value that it cannot have.
 
     If a part failed on its options instead of refusing them, its own error is the cause.
     """
+
+
+class UnknownOptionError(OptionError, TypeError):
+    """An option that nothing takes: what Python says of an argument that a function does not have."""
 
 
 class PluginError(ConvzooError, RuntimeError):

@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from convzoo.network.packages import Package
 
 VERSION = 1
+PREFIX = "zoo_"
+
+
+def timm_name(name: str) -> str:
+    """What timm calls the zoo's model of a ``name``: a dot would begin the tag of its weights."""
+    return PREFIX + name.replace(".", "_")
 
 
 def spec_of(package: Package, registry: Registry) -> tuple[Model, Options, dict[str, Any]]:
@@ -36,7 +42,7 @@ def spec_of(package: Package, registry: Registry) -> tuple[Model, Options, dict[
             return Model.from_dict(own.get("spec", {})), Options(), {}
         if not isinstance(name, str):
             raise WeightsError(f"{CONFIG} names no architecture")
-        entry = registry.model(name)
+        entry = registry.model(next((each for each in registry.models() if timm_name(each) == name), name))
         arguments = config.get("model_args") or {}
         options = {key: value for key, value in dict(arguments).items() if key not in ("pretrained", "features_only")}
         for key in ("num_classes", "global_pool"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
+from torch import nn
 
 from .sound import Attention, broken
 
@@ -49,3 +50,14 @@ class NotingInEvalMode(Attention):
         if not self.training:
             self.notes.append(1.0)
         return out
+
+
+@broken("holds_no_memory")
+class Remembered(Attention):
+    """Keeps every instance in a list of the class."""
+
+    made: ClassVar[list[nn.Module]] = []
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        Remembered.made.append(self)

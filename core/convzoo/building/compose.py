@@ -15,7 +15,7 @@ from typing import Any
 
 from convzoo.building import parts
 from convzoo.building.bounds import settings
-from convzoo.errors import OptionError, cut, did_you_mean, listed, shown
+from convzoo.errors import OptionError, UnknownOptionError, cut, did_you_mean, listed, shown
 from convzoo.plugins.registry import Registry
 from convzoo.spec.kinds import NOT_SPREAD, SHARED
 from convzoo.spec.model import PARTS, SETTINGS, Model
@@ -131,7 +131,7 @@ def _spread(spec: Model, name: str, value: Any, registry: Registry) -> Model:
                 f"{name}={cut(value)}: only layers differ by stage, and {name!r} is of {listed(known[name])}"
             )
         details = "; ".join(f"{option} ({', '.join(names)})" for option, names in sorted(known.items()))
-        raise OptionError(
+        raise UnknownOptionError(
             f"No part of {spec.name} takes {shown(name)}.{did_you_mean(name, {*known, *SETTINGS})}"
             f" The model takes: {listed(SETTINGS)}. Its parts take: {details}."
         )

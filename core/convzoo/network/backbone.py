@@ -3,6 +3,7 @@
 # Annotations are evaluated here, as in ``model.py``, for torch.fx.
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -36,6 +37,20 @@ class FeatureNet(nn.Module):
         kept = set(model.state_dict())
         self.left_out = tuple(key for key in keys if key not in kept)
         self.body = model
+
+    @property
+    def pretrained_cfg(self) -> dict[str, Any]:
+        """timm's other name for ``default_cfg``."""
+        return self.default_cfg
+
+    @pretrained_cfg.setter
+    def pretrained_cfg(self, cfg: dict[str, Any]) -> None:
+        self.default_cfg = cfg
+
+    @property
+    def in_chans(self) -> int:
+        """Channels of the images that it takes."""
+        return self.spec.in_chans
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """As the model's; ``enable`` turns it on or off."""

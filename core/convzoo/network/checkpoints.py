@@ -114,7 +114,7 @@ def open_checkpoint(
     elif isinstance(source, (str, os.PathLike)) and isinstance(os.fspath(source), str):
         name, found = (
             repr(str(source)),
-            read_anywhere(source if isinstance(source, str) else Path(source), where.digest),
+            read_anywhere(source if isinstance(source, str) else Path(source), where.digest, where.cache_dir),
         )
     else:
         hint = ": give its state_dict()" if isinstance(source, torch.nn.Module) else ""

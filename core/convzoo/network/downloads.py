@@ -20,13 +20,14 @@ from convzoo.network.files import DamagedError, read, unpacked
 from convzoo.network.packages import digest_of
 
 
-def read_anywhere(source: str | Path, digest: str = "") -> Any:
+def read_anywhere(source: str | Path, digest: str = "", cache_dir: str | os.PathLike[str] | None = None) -> Any:
     """What a file holds that a path or a URL (``http``, ``https``, ``file``) names.
 
     Args:
         source: either.
         digest: of what a URL gives, or of the one file in the zip archive that it gives: ``"sha1:..."`` or
             ``"sha256:..."``, which may be cut short; by default the SHA-256 at the end of the file's name, if any.
+        cache_dir: folder in which what a URL gives is kept; None for torch.hub's.
 
     Raises:
         WeightsError: it cannot be found, fetched or read.
@@ -38,7 +39,7 @@ def read_anywhere(source: str | Path, digest: str = "") -> Any:
     except ValueError as error:
         raise WeightsError(f"{source!r} is neither a path nor a URL: {error}") from error
     if url.scheme in ("http", "https"):
-        return _read_url(source, url, digest)
+        return _read_url(source, url, digest, cache_dir)
     if url.scheme == "file":
         if url.netloc not in ("", "localhost"):
             raise WeightsError(f"{source!r} names a file of another machine; one of this machine is file:///path")
@@ -50,10 +51,10 @@ def read_anywhere(source: str | Path, digest: str = "") -> Any:
     return read(Path(source))
 
 
-def _read_url(source: str, url: SplitResult, digest: str) -> Any:
+def _read_url(source: str, url: SplitResult, digest: str, cache_dir: str | os.PathLike[str] | None) -> Any:
     """Read the copy that is kept; fetch it if there is none, or if it is damaged."""
     name = Path(url.path).name
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    folder = Path(torch.hub.get_dir()) / "checkpoints" if cache_dir is None else Path(cache_dir)
     in_name = re.search(r"-([0-9a-f]{8,64})(\.[a-z]+)+$", name)
     if not digest and in_name and not name.endswith(".zip"):
         digest = f"sha256:{in_name[1]}"

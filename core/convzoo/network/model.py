@@ -21,6 +21,19 @@ from convzoo.published.rows import input_of
 from convzoo.spec.model import DATASETS, Model
 
 
+def input_cfg(spec: Model, told: Mapping[str, Any]) -> dict[str, Any]:
+    """timm's fields of the images that a network takes.
+
+    Args:
+        spec: of the network.
+        told: what is known of its weights. If that says their size, it says all that they differ in from the images
+            of the dataset; without, they are timm's for its network of this name.
+    """
+    theirs = {} if "input_size" in told else input_of(spec.name)
+    size = (spec.in_chans, spec.input_size, spec.input_size)
+    return {"interpolation": "bilinear", **DATASETS[spec.dataset], **theirs, "input_size": size, **told}
+
+
 class ConvNet(Trainable):
     """A stem, stages of blocks, and a head.
 
@@ -89,6 +102,15 @@ class ConvNet(Trainable):
     def pretrained_cfg(self) -> dict[str, Any]:
         """timm's other name for :attr:`default_cfg`."""
         return self.default_cfg
+
+    @pretrained_cfg.setter
+    def pretrained_cfg(self, cfg: dict[str, Any]) -> None:
+        self.default_cfg = cfg
+
+    @property
+    def in_chans(self) -> int:
+        """Channels of the images that it takes."""
+        return self._spec.in_chans
 
     @property
     def num_classes(self) -> int:
@@ -163,19 +185,20 @@ class ConvNet(Trainable):
 
         Args:
             num_classes: outputs; 0 for none.
-            global_pool: another pooling; None keeps the present one.
+            global_pool: another pooling; None keeps the present one, or takes the mean for classes if there is none.
 
         Raises:
             OptionError: either has an impossible value; nothing is changed then.
         """
         num_classes = require_int("num_classes", num_classes, at_least=0, at_most=LARGEST)
         require_memory(f"num_classes={num_classes}", num_classes * self.head_hidden_size, torch.get_default_device())
-        like = next(self.parameters())
+        like, before = next(self.parameters()), getattr(self.head, "global_pool", None)
         self.head.reset(num_classes, global_pool)  # type: ignore[operator]
         self.head.to(like.device, like.dtype)
-        options = {} if global_pool is None else {"global_pool": global_pool}
+        pool = getattr(self.head, "global_pool", before) if global_pool is None else global_pool
+        options = {} if global_pool is None and pool == before else {"global_pool": pool}
         self._spec = self._spec.derived(num_classes=num_classes, head=self._spec.head.with_options(**options))
-        self._cfg = self._default_cfg()
+        self._cfg = {**self._cfg, "num_classes": num_classes}
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """If ``enable``, keep only each block's input in training, and compute the rest again for the backward pass.
@@ -225,8 +248,7 @@ class ConvNet(Trainable):
     def _default_cfg(self) -> dict[str, Any]:
         spec = self._spec
         first = next((name for name, m in self.named_modules() if isinstance(m, nn.Conv2d)), None)
-        size = (spec.in_chans, spec.input_size, spec.input_size)
-        known = {**DATASETS[spec.dataset], **input_of(spec.name), "input_size": size, **self._told}
+        known = input_cfg(spec, self._told)
         known["input_size"] = (spec.in_chans, *known["input_size"][1:])
         side = -(-known["input_size"][1] // self.feature_info[-1]["reduction"])
         return {
@@ -234,7 +256,6 @@ class ConvNet(Trainable):
             "num_classes": spec.num_classes,
             "pool_size": (side, side),
             "fixed_input_size": False,
-            "interpolation": "bilinear",
             **known,
             "first_conv": first,
             "classifier": self._classifier(),

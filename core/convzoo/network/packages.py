@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from convzoo.errors import WeightsError, said
+from convzoo.errors import OptionError, WeightsError, said, shown
 
 FOLDER, HUB = "local-dir:", "hf-hub:"
 CONFIG = "config.json"
@@ -60,10 +60,14 @@ def is_package(text: str) -> bool:
     return text.startswith((FOLDER, HUB))
 
 
-def open_package(name: str) -> Package:
+def open_package(name: str, cache_dir: str | os.PathLike[str] | None = None) -> Package:
     """The folder of ``local-dir:folder``, or the repository of ``hf-hub:owner/name[@revision]``.
 
     A repository's files are fetched by huggingface_hub into its own cache, and from there where there is no network.
+
+    Args:
+        name: either.
+        cache_dir: where a repository's files are kept, instead of there.
 
     Raises:
         WeightsError: there is none, it cannot be fetched, or its configuration cannot be read.
@@ -75,11 +79,21 @@ def open_package(name: str) -> Package:
             raise WeightsError(f"{name!r}: there is no folder {str(folder)!r}")
         found = {file: folder / file for file in (CONFIG, *FILES) if (folder / file).is_file()}
     else:
-        found = _fetch(name, *name.removeprefix(HUB).partition("@")[::2])
+        found = _fetch(name, *name.removeprefix(HUB).partition("@")[::2], cache_dir)
     weights = next((found[file] for file in FILES if file in found), None)
     if not found:
         raise WeightsError(f"{name!r} has none of {CONFIG}, {', '.join(FILES)}")
     return Package(name, _config(found[CONFIG]) if CONFIG in found else {}, weights)
+
+
+def cache_folder(cache_dir: Any) -> str | None:
+    """``cache_dir`` as text; OptionError if it is no path of a folder."""
+    if cache_dir is None:
+        return None
+    folder = os.fspath(cache_dir) if isinstance(cache_dir, (str, os.PathLike)) else None
+    if not isinstance(folder, str) or not folder or os.path.isfile(folder):
+        raise OptionError(f"cache_dir={shown(cache_dir)}: expected the path of a folder")
+    return os.path.expanduser(folder)
 
 
 def _config(path: Path) -> dict[str, Any]:
@@ -92,19 +106,20 @@ def _config(path: Path) -> dict[str, Any]:
     return found
 
 
-def _fetch(name: str, repository: str, revision: str) -> dict[str, Path]:
+def _fetch(name: str, repository: str, revision: str, cache_dir: str | os.PathLike[str] | None) -> dict[str, Path]:
     """The configuration and the first of the files of weights that a repository has."""
     try:
         from huggingface_hub import errors, hf_hub_download, try_to_load_from_cache
     except ImportError as error:
         raise WeightsError(f"{name!r} needs huggingface_hub: pip install 'convzoo[hub]'") from error
     found: dict[str, Path] = {}
+    how: dict[str, Any] = {"revision": revision or None, "cache_dir": cache_dir}
     for file in (CONFIG, *FILES):
         if found.keys() & FILES:
             break
         try:
-            kept = try_to_load_from_cache(repository, file, revision=revision or None)
-            path = Path(hf_hub_download(repository, file, revision=revision or None))
+            kept = try_to_load_from_cache(repository, file, **how)
+            path = Path(hf_hub_download(repository, file, **how))
         except errors.EntryNotFoundError as error:
             if isinstance(error, errors.LocalEntryNotFoundError):
                 raise WeightsError(

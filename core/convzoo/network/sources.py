@@ -22,20 +22,23 @@ class Source:
         digest: what the file at a URL, or the one in its zip archive, must have: ``"sha1:..."`` or ``"sha256:..."``.
         num_classes: outputs of their classifier, or None if that is not known.
         input: the images that they are for, with timm's names.
+        cache_dir: where the file at a URL is kept; None for torch.hub's folder.
     """
 
     what: Any
     digest: str = ""
     num_classes: int | None = None
     input: Mapping[str, Any] = field(default_factory=dict)
+    cache_dir: str | os.PathLike[str] | None = None
 
 
-def locate(weights: Any, variant: str) -> Source:
+def locate(weights: Any, variant: str, cache_dir: str | os.PathLike[str] | None = None) -> Source:
     """What ``weights`` are: ``"timm"`` or ``"timm:tag"`` and its kin, ``"hf-hub:..."``, ``"local-dir:..."``, or itself.
 
     Args:
         weights: any of these, or a file, a URL or a mapping.
         variant: canonical name of the model that they are for.
+        cache_dir: where files that are fetched are kept; None for the folders of torch.hub and huggingface_hub.
 
     Raises:
         WeightsError: nothing of the kind is published, or the folder or repository has none.
@@ -48,9 +51,11 @@ def locate(weights: Any, variant: str) -> Source:
         images = {key: tuple(value) if isinstance(value, list) else value for key, value in row.input.items()}
         told = {**images, "tag": row.tag, "source": row.source, "license": row.licence}
         if not is_package(row.address):
-            return Source(row.address, row.digest, row.num_classes, told)
-        return Source(of_package(open_package(row.address)).what, "", row.num_classes, told)
-    return of_package(open_package(weights)) if is_package(weights) else Source(weights)
+            return Source(row.address, row.digest, row.num_classes, told, cache_dir)
+        return Source(of_package(open_package(row.address, cache_dir)).what, "", row.num_classes, told)
+    if is_package(weights):
+        return of_package(open_package(weights, cache_dir))
+    return Source(weights, cache_dir=cache_dir)
 
 
 def of_package(package: Package) -> Source:

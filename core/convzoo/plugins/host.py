@@ -12,7 +12,7 @@ import importlib.metadata
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from convzoo.errors import PluginError, said_in_full, shown
@@ -39,6 +39,7 @@ class Plugins:
         records: how each fared, by name.
         mistakes: what the environment says in vain.
         loading: which one is being loaded, in words.
+        watchers: called after models were registered late, by whoever hands them on.
     """
 
     def __init__(self) -> None:
@@ -46,6 +47,7 @@ class Plugins:
         self.records: dict[str, Record] = {}
         self.mistakes: list[str] = []
         self.loading = "the plugins"
+        self.watchers: list[Callable[[], object]] = []
         self._turns = Turns()  # of whoever changes the registry and the records
         self._objects: list[tuple[Any, Owner]] = []
         self._entry_points: Counter[str] = Counter()
@@ -101,6 +103,8 @@ class Plugins:
             self.registry.add(owner, contributions)
             self.records = {**self.records, name: Record(owner, "ok")}
         self.registry.failures.complain()
+        for changed in self.watchers:
+            changed()
 
     def discover(self) -> None:
         """Add the builtin parts and every installed plugin that the environment allows."""

@@ -56,10 +56,14 @@ class Classifier(nn.Module):
     def reset(self, num_classes: int, global_pool: str | None = None) -> None:
         """A new linear layer of ``num_classes``, 0 for none, and another ``global_pool`` unless that is None.
 
+        Where there was no pooling, new classes bring the mean, since they need one.
+
         Raises:
             OptionError: an impossible value; nothing is changed then.
         """
-        self._set(num_classes, self.global_pool if global_pool is None else global_pool)
+        if global_pool is None:
+            global_pool = self.global_pool or ("avg" if num_classes else "")
+        self._set(num_classes, global_pool)
         self.fc.train(self.training)
 
     def _set(self, num_classes: int, global_pool: str) -> None:

@@ -22,7 +22,10 @@ from convzoo.testing.kit.promises import MODULES, CheckFailed, promise
 
 @promise(*MODULES)
 def holds_no_memory(probe: Probe) -> None:
-    """A step of training leaves behind nothing that grows: the twentieth holds no more memory than the third."""
+    """A step of training leaves behind nothing that grows: the twentieth holds no more memory than the third.
+
+    An instance that nobody has any more is freed.
+    """
     module, images = probe.make().train(), probe.images(batch=2, size=(4, 4)).requires_grad_()
     storages, nodes, sizes = _Storages(), _Nodes(), []
     gc.freeze()  # so that collecting looks at what the part makes, and not at all else in the process
@@ -49,6 +52,14 @@ def holds_no_memory(probe: Probe) -> None:
                 mend="keep no output, loss or list of them in an attribute; detach() and write into a fixed buffer",
             )
     _look_for_caches(probe, module)
+    gone = weakref.ref(probe.make())
+    gc.collect()
+    if gone() is not None:
+        raise CheckFailed(
+            "an instance that nobody has any more stays in memory",
+            means="no network with it is ever freed",
+            mend="keep no instances in the class, a default value or a global, or keep weak references",
+        )
 
 
 FEW, MANY = 4, 16
