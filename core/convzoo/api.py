@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from convzoo.network.backbone import FeatureNet
     from convzoo.network.checkpoints import Checkpoint
     from convzoo.network.model import ConvNet
-    from convzoo.network.packages import Package
-    from convzoo.network.sources import Source
 
 
 @dataclass(frozen=True)
@@ -183,6 +181,7 @@ def create_model(
     from convzoo.network.backbone import FeatureNet
     from convzoo.network.features import take_indices, take_strides
     from convzoo.network.packages import cache_folder, open_package
+    from convzoo.network.sources import wanted
 
     cache_dir = cache_folder(cache_dir)
     overrides = Options()
@@ -198,7 +197,7 @@ def create_model(
     if not isinstance(model, Model):
         raise OptionError(f"a model is a name or a Model spec, not {shown(model)}")
     features_only = require_flag("features_only", features_only)
-    source = _source(model, weights, pretrained, package, cache_dir)
+    source = wanted(model.name, weights, pretrained, package, cache_dir)
     if source is not None and source.num_classes is not None:
         added.setdefault("num_classes", source.num_classes)
     spec = compose(model, registry(), overrides, {**added, **options})
@@ -229,26 +228,6 @@ def create_model(
 
     fold(spec, registry(), device=device, dtype=dtype, prepare=prepare)
     return net[0]
-
-
-def _source(
-    model: Model, weights: Any, pretrained: bool | None, package: Package | None, cache_dir: str | Path | None
-) -> Source | None:
-    """Where the weights are, or None where the network starts as it does without."""
-    from convzoo.network.sources import locate, of_package
-    from convzoo.published.rows import choose
-
-    if pretrained is not None:
-        pretrained = require_flag("pretrained", pretrained)
-    if weights is not None:
-        if pretrained:
-            raise OptionError(
-                f"pretrained=True and weights={shown(weights)} are two ways to say one thing; leave one out"
-            )
-        return locate(weights, model.name, cache_dir)
-    if package is not None:
-        return of_package(package) if pretrained is not False else None
-    return locate(choose(model.name).name, model.name, cache_dir) if pretrained else None
 
 
 def _deployed(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from convzoo.errors import WeightsError
+from convzoo.errors import OptionError, WeightsError, require_flag, shown
 from convzoo.network.packages import Package, is_package, open_package
 from convzoo.published.rows import choose, sources
 
@@ -30,6 +30,32 @@ class Source:
     num_classes: int | None = None
     input: Mapping[str, Any] = field(default_factory=dict)
     cache_dir: str | os.PathLike[str] | None = None
+
+
+def wanted(
+    variant: str,
+    weights: Any,
+    pretrained: bool | None,
+    package: Package | None,
+    cache_dir: str | os.PathLike[str] | None,
+) -> Source | None:
+    """The weights that ``create_model`` is asked for, or None where the network starts as it does without.
+
+    Raises:
+        OptionError: they are asked for twice.
+        WeightsError: nobody has published any, or they are not found.
+    """
+    if pretrained is not None:
+        pretrained = require_flag("pretrained", pretrained)
+    if weights is not None:
+        if pretrained:
+            raise OptionError(
+                f"pretrained=True and weights={shown(weights)} are two ways to say one thing; leave one out"
+            )
+        return locate(weights, variant, cache_dir)
+    if package is not None:
+        return of_package(package) if pretrained is not False else None
+    return locate(choose(variant).name, variant, cache_dir) if pretrained else None
 
 
 def locate(weights: Any, variant: str, cache_dir: str | os.PathLike[str] | None = None) -> Source:
