@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import typing
 from typing import Any
 
@@ -14,7 +15,7 @@ from convzoo import Component, Model, SpecError, Stage, create_model, ref
 from convzoo.building.parts import read
 from convzoo.layers import Maker, Position
 from convzoo.plugins.host import registry
-from convzoo.spec.kinds import KINDS, RESERVED
+from convzoo.spec.kinds import KINDS, RESERVED, kind_fault
 
 from .sites import parts_of, smallest_of_each_family, whole
 
@@ -167,3 +168,8 @@ def test_option_without_that_annotation_is_none_whatever_it_is_called(gated: Mod
 def test_slot_of_an_invented_kind_knows_its_components(gated: Model) -> None:
     with pytest.raises(convzoo.UnknownNameError, match=r"There is no gate 'halff'\. Did you mean 'half'"):
         create_model(gated, gate="halff")
+
+
+def test_no_argument_of_create_model_can_be_a_kind() -> None:
+    arguments = set(inspect.signature(convzoo.create_model).parameters) - {"options"}
+    assert [name for name in arguments if not kind_fault(name, set())] == []

@@ -65,3 +65,11 @@ def test_globs_are_one_or_several() -> None:
     assert convzoo.list_models(["resnet18", "resnet3?"]) == ["resnet18", "resnet32", "resnet34"]
     assert convzoo.list_models("") == convzoo.list_models()
     assert convzoo.list_models([]) == convzoo.list_models("[") == convzoo.list_models("a[z-b]") == []
+
+
+def test_a_value_whose_own_text_ends_the_process_is_shown_by_its_type() -> None:
+    class Ending:
+        def __repr__(self) -> str:
+            raise SystemExit(9)
+
+    assert shown(Ending()) == "<Ending>"

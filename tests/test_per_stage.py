@@ -249,3 +249,13 @@ def test_each_value_is_checked(value: Any, word: str) -> None:
 def test_text_in_a_value_is_read_as_a_part() -> None:
     spec = whole("resnet18", attention=per_stage(None, "eca", "se(reduction=8)", Ref("cbam")))
     assert by_stage(spec, "attention") == [None, ref("eca"), ref("se", reduction=8), ref("cbam")]
+
+
+@pytest.mark.parametrize(("option", "default"), [("norm", "batch"), ("act", "relu")])
+def test_naming_what_the_model_gives_to_every_layer_stage_by_stage_changes_nothing(option: str, default: str) -> None:
+    plain = convzoo.create_model("resnet18", device="meta").spec
+    named = convzoo.create_model("resnet18", device="meta", **{option: convzoo.per_stage(*[default] * 4)}).spec
+    assert named == plain
+    assert named.params == plain.params
+    other = convzoo.per_stage(default, default, default, "group" if option == "norm" else "silu")
+    assert convzoo.create_model("resnet18", device="meta", **{option: other}).spec != plain

@@ -6,11 +6,13 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 
 import pytest
 import torch
 
 import convzoo
+from convzoo import PluginWarning
 from convzoo.building.builder import build
 from convzoo.building.compose import compose
 from convzoo.plugins.catalogue import normalized
@@ -55,6 +57,16 @@ def test_plugin_that_does_not_import_is_kept_out(site: Site, source: str | None,
     before = discover()
     site.install("bad", source)
     assert_kept_out(before, reason)
+
+
+@pytest.mark.parametrize("fails", ["1 / 0", ""])
+def test_which_warnings_are_shown_is_not_a_plugins_to_say(site: Site, fails: str) -> None:
+    site.install("bad", f"import warnings\nwarnings.simplefilter('error')\n{fails}\n{hook()}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PluginWarning)
+        before = list(warnings.filters)
+        assert discover().records["bad"].status == ("broken" if fails else "ok")
+        assert warnings.filters == before
 
 
 def test_plugin_whose_entry_point_names_nothing_is_kept_out(site: Site) -> None:

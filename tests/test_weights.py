@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -358,3 +359,26 @@ def test_weights_in_float64_are_not_rounded_where_the_model_is_made_in_float64()
     state["stem.conv.weight"] = torch.rand_like(state["stem.conv.weight"])
     model = convzoo.create_model("resnet20", weights=state, dtype="float64")
     assert torch.equal(model.stem.conv.weight, state["stem.conv.weight"])
+
+
+@pytest.mark.parametrize("flag", ["strict", "classifier", "use_ema"])
+def test_flags_of_loading_are_true_or_false(flag: str) -> None:
+    model = convzoo.create_model("resnet20", device="meta")
+    with pytest.raises(convzoo.OptionError, match=flag):
+        convzoo.load_weights(model, model.state_dict(), **{flag: "no"})  # type: ignore[arg-type]
+
+
+def test_create_model_takes_use_ema_as_true_or_false() -> None:
+    with pytest.raises(convzoo.OptionError, match="use_ema"):
+        convzoo.create_model("resnet20", use_ema="no")  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("folder", ["x" * 300, "a/" * 3000, "a\0b"])
+def test_a_folder_that_cannot_be_is_a_folder_that_is_not_there(folder: str, tmp_path: Path) -> None:
+    for call in (
+        lambda: convzoo.create_model(f"local-dir:{folder}"),
+        lambda: convzoo.create_model("resnet20", weights=f"local-dir:{folder}"),
+        lambda: convzoo.save_pretrained(convzoo.create_model("resnet20"), tmp_path / folder),
+    ):
+        with pytest.raises(WeightsError):
+            call()

@@ -196,7 +196,7 @@ def create_model(
         model, overrides = entry.spec, entry.overrides
     if not isinstance(model, Model):
         raise OptionError(f"a model is a name or a Model spec, not {shown(model)}")
-    features_only = require_flag("features_only", features_only)
+    features_only, use_ema = require_flag("features_only", features_only), require_flag("use_ema", use_ema)
     source = wanted(model.name, weights, pretrained, package, cache_dir)
     if source is not None and source.num_classes is not None:
         added.setdefault("num_classes", source.num_classes)

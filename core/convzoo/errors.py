@@ -112,7 +112,9 @@ def shown(value: Any) -> str:
     """``repr(value)`` in short, on one line; the name of its type if it has no ``repr``."""
     try:
         return " ".join(_SHORT.repr(value).split())
-    except Exception:
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # whatever somebody's own repr raises
         return f"<{type(value).__name__}>"
 
 

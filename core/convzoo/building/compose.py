@@ -112,6 +112,10 @@ def _spread(spec: Model, name: str, value: Any, registry: Registry) -> Model:
                 return ref
             reached.add(stage)
             new = part.value(name, value, None if stage is None else (stage, len(spec.stages)))
+            if name in SHARED and isinstance(new, Ref) and name not in ref.options:
+                own = getattr(spec, name)  # what the model gives to the layer already
+                if _merged(own, new, name, registry) == own:
+                    return ref
             return _with_option(part, ref, name, new, registry)
 
         return dataclasses.replace(spec, **spec.mapped(change)), reached

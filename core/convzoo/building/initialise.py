@@ -17,6 +17,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from convzoo.building.parallel import ParallelFills
+from convzoo.errors import OptionError
 from convzoo.network.place import empty, memory_of
 
 if TYPE_CHECKING:
@@ -89,7 +90,14 @@ class Deferred(TorchFunctionMode):
             return
         for tensor in waiting:
             self._store(tensor)
-        chosen = {id(tensor): fill for tensor, fill in init(model)}
+        chosen, buffers = {}, {id(buffer) for buffer in model.buffers()}
+        for tensor, fill in init(model):
+            if id(tensor) in buffers:
+                raise OptionError(
+                    f"init says how parameters start, and gives a buffer of the shape {tuple(tensor.shape)}; buffers"
+                    " keep what their part says"
+                )
+            chosen[id(tensor)] = fill
         with torch.no_grad(), ParallelFills():
             for tensor in waiting:
                 if id(tensor) in chosen and id(tensor) not in self._own:

@@ -80,7 +80,7 @@ class Part:
             value = as_ref(value, name)
             value = value if stage is None else at_stage(value, name, *stage)
         if isinstance(value, Ref):
-            if name not in self.slots and hint is not None:
+            if name not in self.slots:
                 raise OptionError(f"{name}={cut(value)}: {self} wants {described(hint)} there, not a component")
         elif not fits(value, hint) or (name in self.slots and callable(value)):
             raise OptionError(f"{name}={shown(value)}: {self} wants {described(hint)}")

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from convzoo.errors import WeightsError, first_of
+from convzoo.errors import WeightsError, first_of, shown
 from convzoo.network.downloads import read_anywhere
 from convzoo.network.sources import Source, locate
 
@@ -150,4 +150,4 @@ def _instead(found: Any) -> str:
 
 
 def _called(value: Any) -> str:
-    return repr(value) if isinstance(value, (bool, int, float, type(None))) else f"a {type(value).__name__}"
+    return shown(value) if isinstance(value, (bool, int, float, type(None))) else f"a {type(value).__name__}"

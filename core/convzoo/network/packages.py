@@ -75,8 +75,12 @@ def open_package(name: str, cache_dir: str | os.PathLike[str] | None = None) -> 
     kept = name.removeprefix(FOLDER)
     if name.startswith(FOLDER):
         folder = Path(kept).expanduser()
-        if not kept or not folder.is_dir():
-            raise WeightsError(f"{name!r}: there is no folder {str(folder)!r}")
+        try:
+            there = bool(kept) and folder.is_dir()
+        except (OSError, ValueError):  # a name that is too long, or that none can have
+            there = False
+        if not there:
+            raise WeightsError(f"{shown(name)}: there is no folder {shown(str(folder))}")
         found = {file: folder / file for file in (CONFIG, *FILES) if (folder / file).is_file()}
     else:
         found = _fetch(name, *name.removeprefix(HUB).partition("@")[::2], cache_dir)

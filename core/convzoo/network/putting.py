@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from convzoo.errors import WeightsError
+from convzoo.errors import WeightsError, require_flag
 from convzoo.network.backbone import FeatureNet
 from convzoo.network.checkpoints import open_checkpoint
 from convzoo.network.fitting import fit
@@ -28,6 +28,8 @@ def put(
     copy: bool = False,
 ) -> LoadReport:
     """As :func:`load_weights`; with ``copy``, a model on meta gets copies of tensors that others hold too."""
+    strict, use_ema = require_flag("strict", strict), require_flag("use_ema", use_ema)
+    classifier = None if classifier is None else require_flag("classifier", classifier)
     model = bare(model)
     network, checkpoint = network_of(model), open_checkpoint(source, use_ema, network_of(model).spec.name)
     # Of a network that was cut, the rest may be in the state dict too; nothing else may.

@@ -64,7 +64,7 @@ def save_pretrained(model: ConvNet, folder: str | os.PathLike[str], *, safe: boo
         _replace(path / FILES[0 if require_flag("safe", safe) else 1], _writer(state, safe))
         _replace(path / CONFIG, lambda to: to.write_text(text + "\n", encoding="utf-8"))
         (path / FILES[1 if safe else 0]).unlink(missing_ok=True)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # of the disk, and of names that cannot be a file's
         raise WeightsError(f"{str(path)!r} cannot be written: {said(error)}") from error
     return path
 

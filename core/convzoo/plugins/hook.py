@@ -28,10 +28,11 @@ def convzoo_contribute() -> Iterable[Component | Model | Pattern]:  # type: igno
     A component is called with the arguments of its kind, then with whatever its signature declares by keyword: options
     of its own, which a ``Ref`` sets, and what its kind is offered (``convzoo.spec.kinds`` has the table).
 
-    Every part is offered ``norm`` and ``act``, callables that make them. Blocks, and the parts in their slots, are
-    offered ``position``, a :class:`~convzoo.layers.Position`; declare it as ``position: Position | None = None``, since
-    a part that is made by hand has none. Blocks are offered ``dilation`` (of the stage), ``first_dilation`` (of the
-    stage before, for the first spatial convolution) and ``drop_path_rate`` too.
+    Every part, but norms, activations and inits, is offered ``norm`` and ``act``, callables that make them. Blocks, and
+    the parts in their slots, are offered ``position``, a :class:`~convzoo.layers.Position`; declare it as
+    ``position: Position | None = None``, since a part that is made by hand has none. Blocks are offered ``dilation``
+    (of the stage), ``first_dilation`` (of the stage before, for the first spatial convolution) and ``drop_path_rate``
+    too.
 
     An option whose annotation is a callable (:data:`~convzoo.layers.Maker`) is a slot: its value is a component of the
     kind that is named like the option, and the part receives a callable that makes it. Its default is a component too,

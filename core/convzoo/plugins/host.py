@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.metadata
 import sys
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -133,7 +134,8 @@ class Plugins:
         failure: BaseException | None = None
         start, had_torch = time.perf_counter(), "torch" in sys.modules
         try:
-            self.add(found.load(), owner)
+            with warnings.catch_warnings():  # which warnings are shown is not a plugin's to say
+                self.add(found.load(), owner)
         except KeyboardInterrupt:
             raise
         except BaseException as error:

@@ -73,7 +73,8 @@ _NORM = (
 )
 _ACT = "module that keeps the shape; if it works in place, it has an `inplace`, which the builder may set to False"
 _INIT = (
-    "iterable of `(tensor, fill)`: how tensors start that torch's own layers, norms among them, have at torch's default"
+    "iterable of `(parameter, fill)`: how parameters start that torch's own layers, norms among them, have at torch's"
+    " default; buffers, such as statistics, keep what their part says"
 )
 _CONV = "module: the spatial convolution of a block, with its norm and activation"
 _SHORTCUT = "module that maps a block's input onto its output's shape"
@@ -114,7 +115,18 @@ def given(kind: Kind) -> set[str]:
 
 RESERVED = {
     *(name for kind in KINDS.values() for name in (*kind.arguments, *kind.honoured, *kind.offered)),
-    *("model", "features_only", "out_indices", "out_strides", "weights", "pretrained", "device", "dtype"),
+    *(
+        "model",
+        "features_only",
+        "out_indices",
+        "out_strides",
+        "weights",
+        "pretrained",
+        "use_ema",
+        "cache_dir",
+        "device",
+        "dtype",
+    ),
     *("ref", "per_stage"),
 } - KINDS.keys()
 """What no kind may be called: keywords with a meaning of their own wherever options are given."""
