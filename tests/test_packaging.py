@@ -316,5 +316,6 @@ def test_plugins_own_tests_and_readme_pass_with_the_core_and_the_plugin_alone(
     blocks = re.findall(r"```python\n(.*?)```", (home(name) / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     body = textwrap.indent("".join(blocks), "    ")
     (tests / "test_readme_runs.py").write_text(f"def test_readme_runs():\n{body}", encoding="utf-8")
-    output = run(python, "-I", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--import-mode=importlib", cwd=tests)
+    words = ("-q", "-p", "no:cacheprovider", "--import-mode=importlib", "-m", "not large")
+    output = run(python, "-I", "-m", "pytest", *words, cwd=tests)
     assert "skipped" not in output, output

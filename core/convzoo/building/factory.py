@@ -56,7 +56,10 @@ class Factory:
             elif part.declares(name):
                 taken[name] = value
             elif name in honoured and value != NEUTRAL:
-                raise OptionError(f"{part} has no {name!r} and is needed here with {name}={value!r}")
+                raise OptionError(
+                    f"{part} has no {name!r} and is needed here with {name}={value!r}, in {part.component.kind}"
+                    f" {cut(self.ref)}"
+                )
         taken.update(self._options)
         try:
             for name, value in zip(part.kind.arguments, args, strict=False):

@@ -413,6 +413,7 @@ def test_shuffled_with_groups_of_its_own_refuses_another_cardinality() -> None:
     assert model.stages[0][0].branch.conv2.conv.groups == 4
 
 
+@pytest.mark.large  # where the plugin is tested alone, there is no ONNX
 @pytest.mark.parametrize(("stride", "groups", "dilation"), GEOMETRIES)
 @pytest.mark.parametrize(("modulation", "shares"), [(True, 1), (True, 4), (False, 1)])
 def test_deformable_is_the_operator_of_onnx_in_a_program_of_onnx(
