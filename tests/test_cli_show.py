@@ -145,3 +145,7 @@ def test_a_model_that_fails_on_its_own_images_says_where(capsys: Capture, mine: 
     convzoo.register(Model("shrinking", "mine", ref("cifar", width=64), stages, input_size=8), plugin=mine)
     error = refused(capsys, "show", "shrinking", "--build")
     assert "the stage 4 of shrinking fails on 8 x 1 x 1: RuntimeError: " in error
+
+
+def test_show_refuses_what_a_part_refuses_without_building_for_shapes(capsys: Capture) -> None:
+    assert "eps" in refused(capsys, "show", "resnet18", "norm=batch(eps=-1)")

@@ -34,7 +34,7 @@ def compose(spec: Model, registry: Registry, *changes: Mapping[str, Any]) -> Mod
         OptionError: nothing takes an option, a value has the wrong type, or there are not as many as stages.
         UnknownNameError: a component does not exist.
     """
-    number = len(spec.stages)
+    own, number = settings(spec), len(spec.stages)  # first, since it bounds how much there is to look at
 
     @functools.cache
     def complete(kind: str, ref: Ref, stage: int | None, text: str) -> Ref:
@@ -42,7 +42,7 @@ def compose(spec: Model, registry: Registry, *changes: Mapping[str, Any]) -> Mod
 
     # The text tells True from 1, which are equal.
     fields = spec.mapped(lambda kind, ref, stage: complete(kind, ref, stage, str(ref)))
-    whole = dataclasses.replace(spec, **settings(spec), **fields)
+    whole = dataclasses.replace(spec, **own, **fields)
     changed = whole
     for options in changes:
         changed = _changed(changed, Options(options), registry)

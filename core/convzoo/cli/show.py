@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convzoo.api import model_info
+from convzoo.api import build, model_info
 from convzoo.cli.assignments import assignments
 from convzoo.cli.sources import parts_of, written_in
 from convzoo.cli.tables import PUBLISHED, PUBLISHED_RIGHT, published_row, table
@@ -49,6 +49,7 @@ def run(options: argparse.Namespace) -> int:
         from convzoo.building.compose import compose  # imports torch, to read what the parts take
 
         spec = compose(spec, registry(), info.overrides, changes)
+        build(spec, device="meta")  # what the parts themselves refuse, such as a negative eps
     if options.json:
         print(json.dumps(spec.to_dict(), indent=2))
         return 0
