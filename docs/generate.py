@@ -32,6 +32,7 @@ MODULE_NAMES = (
     "convzoo.resnet.stems",
     "convzoo.resnet.heads",
     "convzoo.network.model",
+    "convzoo.network.classifier",
     "convzoo.network.features",
     "convzoo.network.backbone",
     "convzoo.network.lifecycle",

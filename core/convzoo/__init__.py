@@ -27,7 +27,8 @@ from convzoo.plugins.environment import core_version
 from convzoo.plugins.hook import hookimpl
 from convzoo.plugins.host import register
 from convzoo.spec.contributions import Component, Pattern
-from convzoo.spec.model import Dialect, Model, Reference, Stage
+from convzoo.spec.model import Model, Stage
+from convzoo.spec.references import Dialect, Reference
 from convzoo.spec.refs import PerStage, Ref, per_stage, ref
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 
 from convzoo.errors import require_choice
-from convzoo.spec.model import Dialect
+from convzoo.spec.references import Dialect
 
 Pairs = tuple[tuple[str, str], ...]
 """Patterns and what takes their place, as :class:`~convzoo.Model` has them in ``keys``."""

@@ -7,8 +7,9 @@ from typing import Any
 
 from convzoo.dialects import TORCHVISION_KEYS, of_cifar, of_imagenet
 from convzoo.errors import LARGEST, SpecError, require_choice, require_int, shown
-from convzoo.spec.model import Model, Reference, Stage
+from convzoo.spec.model import Model, Stage
 from convzoo.spec.options import MOST
+from convzoo.spec.references import Reference
 from convzoo.spec.refs import Options, Ref, ref
 
 HE = "He et al., Deep Residual Learning for Image Recognition, CVPR 2016, arXiv:1512.03385"

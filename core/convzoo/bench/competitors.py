@@ -19,7 +19,7 @@ from convzoo.errors import ConvzooError, SpecError, WeightsError
 from convzoo.network.counting import count
 from convzoo.network.lifecycle import deploy, set_progress
 from convzoo.network.weights import load_weights
-from convzoo.spec.model import Reference
+from convzoo.spec.references import Reference
 from convzoo.testing.numerics import jitter_norms, largest_difference
 from convzoo.testing.parity import reference_model
 from convzoo.testing.transplant import TransplantError, transplant

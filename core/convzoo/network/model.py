@@ -3,7 +3,6 @@
 # Annotations are evaluated here: torch.fx writes those of ``forward`` into its graphs, where TorchScript reads them.
 
 import functools
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,30 +10,16 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from convzoo.errors import LARGEST, LifecycleWarning, require_choice, require_flag, require_int
+from convzoo.errors import require_choice, require_flag
 from convzoo.network.checkpointing import contexts
-from convzoo.network.classifier import ELSEWHERE, outputs, place, require_place
+from convzoo.network.classifier import Classified
+from convzoo.network.description import description
 from convzoo.network.features import FeatureInfo, take_indices
-from convzoo.network.place import require_memory
-from convzoo.network.training import Trainable, watch_again
-from convzoo.published.rows import input_of
-from convzoo.spec.model import DATASETS, Model
+from convzoo.network.training import watch_again
+from convzoo.spec.model import Model
 
 
-def input_cfg(spec: Model, told: Mapping[str, Any]) -> dict[str, Any]:
-    """timm's fields of the images that a network takes.
-
-    Args:
-        spec: of the network.
-        told: what is known of its weights. If that says their size, it says all that they differ in from the images
-            of the dataset; without, they are timm's for its network of this name.
-    """
-    theirs = {} if "input_size" in told else input_of(spec.name)
-    size = (spec.in_chans, spec.input_size, spec.input_size)
-    return {"interpolation": "bilinear", **DATASETS[spec.dataset], **theirs, "input_size": size, **told}
-
-
-class ConvNet(Trainable):
+class ConvNet(Classified):
     """A stem, stages of blocks, and a head.
 
     Attributes:
@@ -69,15 +54,8 @@ class ConvNet(Trainable):
         self.feature_info = FeatureInfo([{**tap, "module": "stem"}, *levels])
         self.num_features: int = levels[-1]["num_chs"]
         self.deployed = False
-        self._told: dict[str, Any] = {}
-        self._cfg = self._default_cfg()
+        self._cfg = description(self, spec, levels[-1]["reduction"], {}, {})
         self.register_load_state_dict_post_hook(watch_again)
-
-    @property
-    def spec(self) -> Model:
-        """What it was built from, with as many classes as its classifier has now."""
-        self._notice_classifier()
-        return self._spec
 
     @property
     def default_cfg(self) -> dict[str, Any]:
@@ -95,8 +73,8 @@ class ConvNet(Trainable):
         Args:
             told: timm's fields of the images that they are for, their licence, tag and source.
         """
-        self._told = dict(told)
-        self._cfg = self._default_cfg()
+        reduction = self.feature_info[-1]["reduction"]
+        self._cfg = description(self, self._spec, reduction, told, self.default_cfg)
 
     @property
     def pretrained_cfg(self) -> dict[str, Any]:
@@ -111,16 +89,6 @@ class ConvNet(Trainable):
     def in_chans(self) -> int:
         """Channels of the images that it takes."""
         return self._spec.in_chans
-
-    @property
-    def num_classes(self) -> int:
-        """Outputs of the classifier."""
-        return self.spec.num_classes
-
-    @property
-    def head_hidden_size(self) -> int:
-        """Features that the classifier is given."""
-        return getattr(self.head, "in_features", self.num_features)
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
         """``x`` of ``(N, in_chans, H, W)`` to the last feature map, ``(N, num_features, H', W')``."""
@@ -175,31 +143,6 @@ class ConvNet(Trainable):
         chosen = [levels[i] for i in wanted]
         return chosen if intermediates_only else (x, chosen)
 
-    def get_classifier(self, name_only: bool = False) -> nn.Module | str:
-        """The layer that gives the classes, or with ``name_only`` its name."""
-        name = str(self.head.classifier_name)
-        return f"head.{name}" if require_flag("name_only", name_only) else self.head.get_submodule(name)
-
-    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Put in a new classifier, started as torch starts a linear layer, where the other parameters are.
-
-        Args:
-            num_classes: outputs; 0 for none.
-            global_pool: another pooling; None keeps the present one, or takes the mean for classes if there is none.
-
-        Raises:
-            OptionError: either has an impossible value; nothing is changed then.
-        """
-        num_classes = require_int("num_classes", num_classes, at_least=0, at_most=LARGEST)
-        require_memory(f"num_classes={num_classes}", num_classes * self.head_hidden_size, torch.get_default_device())
-        like, before = next(self.parameters()), getattr(self.head, "global_pool", None)
-        self.head.reset(num_classes, global_pool)  # type: ignore[operator]
-        self.head.to(like.device, like.dtype)
-        pool = getattr(self.head, "global_pool", before) if global_pool is None else global_pool
-        options = {} if global_pool is None and pool == before else {"global_pool": pool}
-        self._spec = self._spec.derived(num_classes=num_classes, head=self._spec.head.with_options(**options))
-        self._cfg = {**self._cfg, "num_classes": num_classes}
-
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """If ``enable``, keep only each block's input in training, and compute the rest again for the backward pass.
 
@@ -212,56 +155,9 @@ class ConvNet(Trainable):
         self.stages = self.stages[:last_level]
         self._modules["head"] = nn.Identity()
 
-    def _notice_classifier(self) -> None:
-        """Keep the number of classes true where a classifier was put in by hand."""
-        if not hasattr(self.head, "classifier_name"):
-            return  # it is pruned
-        classifier = self.get_classifier()
-        number = outputs(classifier)  # type: ignore[arg-type]
-        if number is None:
-            warnings.warn(
-                f"the classifier of {self._spec.name} is {type(classifier).__name__}, which has no"
-                f" out_features to say how many classes it has; num_classes stays {self._spec.num_classes}",
-                LifecycleWarning,
-                stacklevel=3,
-            )
-        elif number != self._spec.num_classes:
-            self._spec = self._spec.derived(num_classes=number)
-            self._cfg = {**self._cfg, "num_classes": number}
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        require_place(self, name, value)
-        super().__setattr__(name, value)
-
-    def __getattr__(self, name: str) -> Any:
-        if name in ELSEWHERE:
-            raise AttributeError(f"a convzoo network has no attribute {name!r}: {place(self)}")
-        return super().__getattr__(name)
-
     def _run(self, stage: nn.Module, x: torch.Tensor) -> torch.Tensor:
         if not (self.grad_checkpointing and self.training and torch.is_grad_enabled()):
             return stage(x)
         for layer in stage.children():
             x = checkpoint(layer, x, use_reentrant=False, context_fn=functools.partial(contexts, layer))
         return x
-
-    def _default_cfg(self) -> dict[str, Any]:
-        spec = self._spec
-        first = next((name for name, m in self.named_modules() if isinstance(m, nn.Conv2d)), None)
-        known = input_cfg(spec, self._told)
-        known["input_size"] = (spec.in_chans, *known["input_size"][1:])
-        side = -(-known["input_size"][1] // self.feature_info[-1]["reduction"])
-        return {
-            "architecture": spec.name,
-            "num_classes": spec.num_classes,
-            "pool_size": (side, side),
-            "fixed_input_size": False,
-            **known,
-            "first_conv": first,
-            "classifier": self._classifier(),
-        }
-
-    def _classifier(self) -> str:
-        """Its name, which a network that is cut has no head to tell."""
-        name = getattr(self.head, "classifier_name", None)
-        return self.default_cfg["classifier"] if name is None else f"head.{name}"

@@ -9,7 +9,8 @@ from typing import Any
 
 from convzoo.errors import SpecError, WeightsError, did_you_mean, shown
 from convzoo.network.keys import renamed
-from convzoo.spec.model import Dialect, Model
+from convzoo.spec.model import Model
+from convzoo.spec.references import Dialect
 
 OWN = "its own"
 REFERENCE = "reference"

@@ -18,6 +18,10 @@ MOST_JSON = 250_000
 """How many values it may have."""
 
 
+class Record:
+    """A dataclass that JSON has as a dict of its fields."""
+
+
 def plain(value: Any, where: str = "") -> Any:
     """``value``, a spec or a part of one, as dicts, lists, strings and numbers.
 
@@ -30,8 +34,9 @@ def plain(value: Any, where: str = "") -> Any:
         return {"per_stage": [plain(v, where) for v in value.values]}
     if isinstance(value, Options):
         return {k: plain(v, where) for k, v in value.items()}
-    if dataclasses.is_dataclass(value) and type(value).__module__ == "convzoo.spec.model":
-        return {f.name: plain(getattr(value, f.name), where or f.name) for f in dataclasses.fields(value)}
+    if isinstance(value, Record):
+        fields = dataclasses.fields(value)  # type: ignore[arg-type]
+        return {f.name: plain(getattr(value, f.name), where or f.name) for f in fields}
     if isinstance(value, (list, tuple)):
         return [plain(item, where) for item in value]
     value = scalar(value)

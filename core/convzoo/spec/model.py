@@ -1,4 +1,4 @@
-"""A network as data: its stages, what it must equal in other libraries, and the whole of it."""
+"""A network as data: its stages, and the whole of it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from convzoo.errors import SpecError, require_int, require_rate, shown
-from convzoo.spec.checks import instances, options, part, sequence, text
-from convzoo.spec.json import objects, plain, unplain
+from convzoo.spec.checks import instances, part, sequence, text
+from convzoo.spec.json import Record, objects, plain, unplain
 from convzoo.spec.keys import key_pairs
 from convzoo.spec.kinds import KINDS
-from convzoo.spec.refs import NAME, NAME_RULE, NO_OPTIONS, Options, Ref
+from convzoo.spec.references import Dialect, Reference
+from convzoo.spec.refs import NAME, NAME_RULE, Ref
 
 PARTS = tuple(kind.name for kind in KINDS.values() if kind.of_model)
 """Fields of a model that hold parts; each is named after its kind."""
@@ -23,7 +24,7 @@ SETTINGS = (*PARTS, "num_classes", "in_chans", "output_stride", "drop_path_rate"
 
 
 @dataclass(frozen=True)
-class Stage:
+class Stage(Record):
     """Layers that run one after the other.
 
     Attributes:
@@ -50,54 +51,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Reference:
-    """The model of another library that a variant must equal.
-
-    With ``overrides`` applied to the variant, its weights copied over, it computes what
-    ``<library>.create_model(name, **options)`` computes.
-    """
-
-    library: str
-    name: str
-    options: Options = NO_OPTIONS
-    overrides: Options = NO_OPTIONS
-
-    def __post_init__(self) -> None:
-        for field in ("library", "name"):
-            object.__setattr__(self, field, text(f"a reference's {field}", getattr(self, field), needed=True))
-        if self.library not in ("timm", "torchvision"):
-            raise SpecError(f"references are to timm or torchvision, not {self.library!r}")
-        for field in ("options", "overrides"):
-            value = options(f"{field} of the reference to {self.name}", getattr(self, field))
-            object.__setattr__(self, field, value)
-
-
-@dataclass(frozen=True)
-class Dialect:
-    """The names that somebody else's code has for a network's weights.
-
-    Attributes:
-        name: whose they are; what a report of loading calls them.
-        keys: pairs as in :attr:`Model.keys`, from this library's names to theirs.
-        convert: ``"module:function"`` for files whose values differ as well, or empty. It is imported when it is needed
-            and called with the values by their names, the names by this library's keys, and the network's own state
-            dict, and gives values by their names that need nothing but renaming.
-    """
-
-    name: str
-    keys: tuple[tuple[str, str], ...]
-    convert: str = ""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "name", text("a dialect's name", self.name, needed=True))
-        object.__setattr__(self, "keys", key_pairs(f"keys of the dialect {self.name}", self.keys))
-        object.__setattr__(self, "convert", text(f"convert of the dialect {self.name}", self.convert))
-        if self.convert and not all(self.convert.partition(":")):
-            raise SpecError(f"convert of the dialect {self.name} should read 'module:function', got {self.convert!r}")
-
-
-@dataclass(frozen=True)
-class Model:
+class Model(Record):
     """A network: a stem, stages, a head, what all parts share, and where it comes from.
 
     Attributes:

@@ -23,7 +23,7 @@ from convzoo.network.keys import key_map, reference_state_dict
 from convzoo.network.model import ConvNet
 from convzoo.network.weights import load_weights
 from convzoo.plugins.host import registry
-from convzoo.spec.model import Reference
+from convzoo.spec.references import Reference
 from convzoo.spec.refs import Options
 from convzoo.testing.numerics import Difference, jitter_norms, largest_difference, load_images
 

@@ -10,7 +10,7 @@ from typing import Any
 from timm.models import DefaultCfg, PretrainedCfg
 
 from convzoo.errors import OptionError, WeightsError, shown
-from convzoo.network.model import input_cfg
+from convzoo.network.description import input_cfg
 from convzoo.network.packages import FOLDER, HUB
 from convzoo.published.rows import Published, choose, published
 from convzoo.spec.model import Model
