@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -338,6 +339,24 @@ def test_a_norm_that_its_block_has_started_at_zero_stays_there_whatever_the_init
     scales = [block.branch.norm2.weight.abs().max().item() for stage in model.stages for block in stage]
     assert scales == [0.0] * 9
     assert model.stages[0][0].branch.conv1.norm.weight.tolist() == [0.5] * 16
+
+
+@pytest.mark.parametrize("name", ["resnet18", "condensenet50_cifar"])  # a large weight, and a part that prunes
+def test_a_network_made_under_inference_mode_is_the_same_and_can_be_trained(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = convzoo.create_model(name)
+    convzoo.set_progress(model, 1)
+    convzoo.save_pretrained(convzoo.deploy(model), tmp_path)
+    torch.manual_seed(0)
+    with torch.inference_mode():
+        again = convzoo.create_model(name)
+        loaded = convzoo.create_model(name, weights=model.state_dict())
+        deployed = convzoo.create_model(f"local-dir:{tmp_path}")
+    convzoo.set_progress(again, 1)
+    for other in (again, loaded):
+        assert all(torch.equal(other.state_dict()[key], value) for key, value in model.state_dict().items())
+    for other in (again, loaded, deployed):
+        other.train()(torch.rand(2, 3, 32, 32)).sum().backward()
 
 
 def test_reference_models_of_cbam_take_timms_attention() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import timm
 import torch
+from torch import nn
 
 import convzoo
 from convzoo import OptionError, WeightsError, create_model, deploy, load_weights, save_pretrained, set_progress
@@ -54,6 +55,15 @@ def test_tuned_composed_and_deployed_models_go_from_one_process_to_another(tmp_p
     )
 
 
+def other(head: nn.Module | None = None, **layers: nn.Module) -> ConvNet:
+    """A network with another head, or with other layers in it, that were put in by hand."""
+    model = trained()
+    model.head = head or model.head
+    for name, layer in layers.items():
+        setattr(model.head, name, layer)
+    return model
+
+
 def saved(folder: Path, **options: Any) -> tuple[ConvNet, str]:
     model = trained(**options)
     save_pretrained(model, folder)
@@ -69,6 +79,14 @@ def test_what_is_saved_is_what_is_made_again(tmp_path: Path) -> None:
     config = json.loads((tmp_path / "new" / "folder" / "config.json").read_text(encoding="utf-8"))
     assert (config["architecture"], config["num_classes"]) == ("tiny", 5)
     assert {"input_size", "mean", "std", "interpolation", "crop_pct"} < config["pretrained_cfg"].keys()
+
+
+def test_a_plain_classifier_that_was_put_in_by_hand_is_saved_with_its_classes(tmp_path: Path) -> None:
+    model = other(fc=nn.Linear(16, 3))
+    save_pretrained(model, tmp_path)
+    again = create_model(f"local-dir:{tmp_path}")
+    assert again.num_classes == 3
+    assert_equal(again.state_dict(), model.state_dict())
 
 
 def test_options_change_what_a_folder_holds(tmp_path: Path) -> None:
@@ -144,6 +162,9 @@ def test_weights_of_a_deployed_network_are_told_from_those_in_training() -> None
         (lambda path: save_pretrained(create_model("resnet20", device="meta"), path), WeightsError, "without storage"),
         (lambda path: save_pretrained(tiny(features_only=True), path), WeightsError, "cut down to its features"),
         (lambda path: save_pretrained(torch.nn.Linear(1, 1), path), WeightsError, "a network of convzoo"),
+        (lambda path: save_pretrained(other(fc=nn.Linear(16, 5, bias=False)), path), WeightsError, "replace it again"),
+        (lambda path: save_pretrained(other(fc=nn.Sequential(nn.Linear(16, 5))), path), WeightsError, "is Sequential"),
+        (lambda path: save_pretrained(other(nn.Flatten()), path), WeightsError, "head of tiny is Flatten"),
         (lambda path: save_pretrained(tiny(), 3), OptionError, "path of a folder"),
         (lambda path: save_pretrained(tiny(), path, tag=object()), OptionError, "JSON"),
         (lambda path: create_model(f"local-dir:{path}/none"), WeightsError, "no folder"),

@@ -237,15 +237,18 @@ def _deployed(
 
     Only a network that has been trained to its end can be deployed; what it then holds is what the weights replace.
     """
+    import torch
+
     from convzoo.network.lifecycle import deploy, set_progress
     from convzoo.network.putting import put
 
     if features_only:
         raise OptionError("a deployed network is not cut down to its features; deploy(features) makes one of its own")
-    set_progress(network, 1)
-    network = deploy(network)
-    put(network, checkpoint)
-    return network if device is None else network.to(device)
+    with torch.inference_mode(False):  # as it is built
+        set_progress(network, 1)
+        network = deploy(network)
+        put(network, checkpoint)
+        return network if device is None else network.to(device)
 
 
 def build(spec: Model, *, device: torch.device | str | None = None, dtype: torch.dtype | str | None = None) -> ConvNet:

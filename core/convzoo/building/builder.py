@@ -41,12 +41,14 @@ def build(
     ``prepare`` is called with the network while it is without storage, and may refuse it. Weights that it puts there
     are the network's; only those that it leaves are started.
 
+    Within ``torch.inference_mode`` it is the same network, which can be trained outside of it.
+
     Raises:
         OptionError: a part refuses an option, or there is no such device or dtype.
         UnknownNameError: a component does not exist.
     """
     device, dtype = device_of(device), dtype_of(dtype)
-    with _collector_paused():
+    with _collector_paused(), torch.inference_mode(False):
         same = device == torch.get_default_device()
         with contextlib.nullcontext() if same else device, Deferred(device) as deferred:
             model = _assemble(spec, registry)
@@ -56,7 +58,7 @@ def build(
             deferred.finish(model, Factory(registry, "init", spec.init, {}))
             if prepare and device.type != "cpu":  # where weights are read
                 model.to(device)
-    return model.to(dtype) if dtype else model
+        return model.to(dtype) if dtype else model
 
 
 @contextlib.contextmanager

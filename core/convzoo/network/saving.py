@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import tempfile
@@ -10,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from convzoo.errors import OptionError, WeightsError, require_flag, said, shown
 from convzoo.network.backbone import FeatureNet
 from convzoo.network.keys import bare
+from convzoo.network.lifecycle import Deployable
 from convzoo.network.model import ConvNet
 from convzoo.network.packages import CONFIG, FILES, OURS, TOLD
 
@@ -39,8 +42,8 @@ def save_pretrained(model: ConvNet, folder: str | os.PathLike[str], *, safe: boo
 
     Raises:
         OptionError: ``folder`` is no path, or ``told`` cannot be written as JSON.
-        WeightsError: the model is cut down to its features, or has weights without storage; safetensors is not
-            installed; or the folder cannot be written to.
+        WeightsError: the model is cut down to its features, or has weights without storage, or a classifier of another
+            kind than its head makes; safetensors is not installed; or the folder cannot be written to.
     """
     network = bare(model)
     if isinstance(network, FeatureNet):
@@ -50,6 +53,7 @@ def save_pretrained(model: ConvNet, folder: str | os.PathLike[str], *, safe: boo
     state = {key: value for key, value in network.state_dict().items() if isinstance(value, torch.Tensor)}
     if waiting := [key for key, value in state.items() if value.is_meta]:
         raise WeightsError(f"{network.spec.name} has {len(waiting)} tensors without storage, {waiting[0]} among them")
+    _require_classifier(network)
     try:
         text = json.dumps(configuration(network, told), indent=2)
     except (TypeError, ValueError) as error:
@@ -81,6 +85,35 @@ def configuration(model: ConvNet, told: Mapping[str, Any]) -> dict[str, Any]:
         "pretrained_cfg": {**known, **told, "num_classes": model.num_classes},
         OURS: {"version": VERSION, "deployed": model.deployed, "spec": spec.to_dict()},
     }
+
+
+def _require_classifier(model: ConvNet) -> None:
+    """Raise WeightsError where a classifier or head was put in that a network made from the spec would not have."""
+    if not callable(reset := getattr(head := copy.deepcopy(model.head).to("meta"), "reset", None)):
+        raise WeightsError(f"head of {model.spec.name} is {type(head).__name__}, not {_MEND.format('head')}")
+    with torch.device("meta"):
+        reset(model.num_classes, None)
+    found, made = (each.get_submodule(str(each.classifier_name)) for each in (model.head, head))
+    if model.deployed and any(isinstance(layer, Deployable) for layer in made.modules()):
+        return  # what it then becomes is the layer's own affair
+    if _kind(found) != _kind(made):
+        name = model.get_classifier(name_only=True)
+        raise WeightsError(f"{name} of {model.spec.name} is {_called(found)}, not {_called(made)} {_MEND.format(name)}")
+
+
+_MEND = (
+    "as its spec has it, from which a folder makes the model again. Save the model as it was before {0} was replaced,"
+    " and replace it again after create_model; or keep its state_dict() and load it into a model like it"
+)
+
+
+def _kind(classifier: nn.Module) -> tuple[type[nn.Module], dict[str, torch.Size]]:
+    return type(classifier), {key: value.shape for key, value in classifier.state_dict().items()}
+
+
+def _called(classifier: nn.Module) -> str:
+    sizes = (f"{key} {tuple(shape)}" for key, shape in _kind(classifier)[1].items())
+    return f"{type(classifier).__name__} with {', '.join(sizes) or 'no tensors'}"
 
 
 def _writer(state: dict[str, torch.Tensor], safe: bool) -> Callable[[Path], object]:

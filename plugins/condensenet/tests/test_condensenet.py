@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -282,6 +283,18 @@ def test_what_is_no_linear_layer_is_not_halved() -> None:
     for model in (halved, headless):
         with pytest.raises(LifecycleError, match="not a plain Linear"):
             halve_classifier(model)
+
+
+def test_a_network_with_half_a_classifier_is_not_saved_as_one_that_cannot_be_made_again(tmp_path: Path) -> None:
+    model = network()
+    convzoo.set_progress(model, 1)
+    for halved in (halve_classifier(model), halve_classifier(convzoo.deploy(model))):
+        with pytest.raises(convzoo.WeightsError, match=r"head\.fc of .* is IndexedLinear .* replace it again"):
+            convzoo.save_pretrained(halved, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    convzoo.save_pretrained(convzoo.deploy(model), tmp_path)
+    again, x = halve_classifier(convzoo.create_model(f"local-dir:{tmp_path}")), torch.randn(2, 3, 32, 32)
+    assert torch.equal(again(x), halved(x))
 
 
 # name, parameters and multiply-accumulates deployed with half the classifier, where the table of variants has none

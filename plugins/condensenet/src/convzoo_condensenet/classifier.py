@@ -35,7 +35,8 @@ def halve_classifier(model: ConvNet) -> ConvNet:
 
     These are the ``floor(features / 2)`` with the largest sum of absolute weights over the classes. Unlike
     :func:`convzoo.deploy`, this changes the answers. The published sizes of CondenseNets count it in. Before or after
-    ``deploy`` gives the same network.
+    ``deploy`` gives the same network. :func:`convzoo.save_pretrained` takes only the network before it is halved, which
+    is halved again when it is loaded.
 
     Args:
         model: a network whose classifier is a plain linear layer; it stays as it is.
