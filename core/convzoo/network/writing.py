@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.module import _IncompatibleKeys
 
 from convzoo.errors import WeightsError
 from convzoo.network.keys import COUNTER
@@ -60,13 +61,15 @@ def write(network: nn.Module, old: Mapping[str, Any], values: Mapping[str, Any],
 
 _TORCHS = {nn.Module._load_from_state_dict, nn.modules.batchnorm._NormBase._load_from_state_dict}
 """How torch's modules load, which comes to putting each tensor where it belongs."""
-_HOOKS = ("_load_state_dict_pre_hooks", "_load_state_dict_post_hooks", "_state_dict_hooks")
+_AFTER = "_load_state_dict_post_hooks"
+_HOOKS = ("_load_state_dict_pre_hooks", "_state_dict_hooks", _AFTER)
 
 
 def _plain(network: nn.Module) -> bool:
-    """Whether no part of a network has a way of its own to load, or is told of it."""
+    """Whether no part of a network has a way of its own to load, or is told of it; the network itself may be told."""
     own = (
-        type(module)._load_from_state_dict not in _TORCHS or any(getattr(module, hooks, None) for hooks in _HOOKS)
+        type(module)._load_from_state_dict not in _TORCHS
+        or any(getattr(module, hooks, None) for hooks in _HOOKS if module is not network or hooks != _AFTER)
         for module in network.modules()
     )
     return not any(own)
@@ -86,6 +89,8 @@ def _assign(network: nn.Module, values: Mapping[str, torch.Tensor]) -> None:
         counter = module._buffers.get(COUNTER)
         if counter is not None and counter.is_meta:
             module._buffers[COUNTER] = torch.zeros((), dtype=counter.dtype)
+    for hook in getattr(network, _AFTER).values():
+        hook(network, _IncompatibleKeys([], []))
 
 
 def _apart(tensors: Mapping[str, torch.Tensor], copy: bool) -> dict[str, torch.Tensor]:
@@ -94,8 +99,9 @@ def _apart(tensors: Mapping[str, torch.Tensor], copy: bool) -> dict[str, torch.T
     taken: dict[torch.device, int] = {}  # memory up to which address
     for key, tensor in sorted(tensors.items(), key=lambda item: item[1].data_ptr()):
         start = tensor.data_ptr()
-        channels_last = tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last)
-        dense = tensor.is_contiguous() or channels_last
+        dense = tensor.is_contiguous() or (
+            tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last)
+        )
         if copy or not dense or start < taken.get(tensor.device, 0) or tensor.is_inference():
             apart[key] = tensor.clone()
         else:
