@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 import convzoo
-from convzoo import Component, Model
+from convzoo import Component, Model, Stage
 from convzoo.cli import main
 from convzoo.exporting import FORMATS
 from convzoo.exporting.export import compare, export
@@ -142,6 +142,7 @@ def test_what_a_format_cannot_say_is_told_with_the_reason_and_nothing_is_left(
         (["resnet20", "weights=x"], "--weights has the weights"),
         (["resnet20", "attention"], "options read NAME=VALUE"),
         (["resnet2"], "Did you mean"),
+        (["./nowhere"], "there is no folder"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_written(
@@ -158,18 +159,51 @@ def test_a_format_whose_packages_are_missing_says_what_to_install(
     assert "pip install 'convzoo[openvino]'" in refused(capsys, "export", "resnet20", "--format", "openvino")
 
 
-def test_a_folder_stands_for_the_model_that_was_saved_to_it(
-    here: Path, small: str, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def folders(here: Path) -> Callable[[str], nn.Module]:
+    """Saves a network that learns its groups, after it learned other classes, in the form of a name; gives it."""
+
+    def make(form: str) -> nn.Module:
+        spec = Model("condensed", "small", SMALL.stem, (Stage(("condense(growth_rate=8)", "norm_act")),), input_size=32)
+        model = convzoo.create_model(spec, num_classes=10)
+        model.reset_classifier(3)
+        jitter_norms(model)
+        convzoo.set_progress(model, 1)
+        network = convzoo.deploy(model) if form == "deployed" else model
+        convzoo.save_pretrained(network, here / "saved")
+        return network.eval()
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("form", "words"),
+    [
+        ("trained", ["saved"]),
+        ("trained", ["./saved/", "--deploy"]),
+        ("deployed", ["local-dir:saved"]),
+        ("deployed", ["saved", "--deploy"]),
+    ],
+)
+def test_a_folder_stands_for_the_model_that_was_saved_to_it_with_its_weights_and_classes(
+    form: str, words: list[str], folders: Callable[[str], nn.Module], here: Path, capsys: Capture
 ) -> None:
-    asked: list[Any] = []
+    model = folders(form)
+    run(capsys, "export", *words, "--format", "pt2", "--batch-size", "2")
+    program = torch.export.load(here / "saved.pt2")
+    with torch.no_grad():
+        torch.testing.assert_close(program.module()(IMAGES), model(IMAGES))
+    gathers = any(key.endswith("index") for key in program.state_dict)
+    assert gathers == (form == "deployed" or "--deploy" in words)
 
-    def create_model(name: str, **options: Any) -> nn.Module:
-        asked.append((name, options))
-        return create(small)
 
-    create = convzoo.create_model
-    monkeypatch.setattr("convzoo.api.create_model", create_model)
-    (here / "saved").mkdir()
-    run(capsys, "export", "saved", "--format", "pt2")
-    assert asked == [("local-dir:saved", {})]
-    assert (here / "saved.pt2").exists()
+def test_what_is_published_is_written_as_it_is(small: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    published = convzoo.create_model(small)
+    monkeypatch.setattr("convzoo.api.create_model", lambda name, **options: copy.deepcopy(published))
+    assert main(["export", small, "pretrained=true", "--format", "pt2", "--out", "published.pt2"]) == 0
+    assert main(["export", "hf-hub:owner/net@v1", "--format", "pt2"]) == 0
+    for name in ("published.pt2", "net.pt2"):
+        with torch.no_grad():
+            torch.testing.assert_close(
+                torch.export.load(here / name).module()(IMAGES[:1]), published.eval()(IMAGES[:1])
+            )

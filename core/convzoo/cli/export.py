@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,13 +50,11 @@ def run(options: argparse.Namespace) -> int:
     """Write the file, run it, print a table of differences, and say whether all are within the bound."""
     from convzoo.exporting.export import check, compare, export
 
-    folder = Path(options.name).is_dir()
-    stem = Path(options.name).resolve().name if folder else options.name
     format = FORMATS[options.format]
-    path = options.out or Path(f"{stem}{format.infix}{format.suffix}")
+    path = options.out or Path(f"{_stem(options.name)}{format.infix}{format.suffix}")
     check(path, options.format, options.dynamic)  # before anything is built
     count = require_int("--batch-size", options.batch_size, at_least=1, at_most=65536)
-    model = _model(f"local-dir:{options.name}" if folder else options.name, options)
+    model = _model(options)
     images = _images(model, count, options.image_size)
     written = export(model, images, path, options.format, options.dynamic)
     found = compare(model, path, options.format, images, options.dynamic)
@@ -69,13 +68,29 @@ def run(options: argparse.Namespace) -> int:
     return int(bool(wrong))
 
 
-def _model(name: str, options: argparse.Namespace) -> ConvNet:
+def _stem(name: str) -> str:
+    """What the file is called after: a model, or the last part of the name of a folder or repository."""
+    from convzoo.network.packages import FOLDER, is_package
+
+    if is_package(name):
+        kind, _, name = name.partition(":")
+        name = name if f"{kind}:" == FOLDER else name.partition("@")[0]
+    return Path(os.path.abspath(name)).name
+
+
+def _model(options: argparse.Namespace) -> ConvNet:
     import torch
 
     from convzoo.api import create_model
     from convzoo.network.lifecycle import deploy, set_progress
+    from convzoo.network.packages import FOLDER, is_package
     from convzoo.testing.numerics import jitter_norms
 
+    # No model has a separator in its name.
+    folder = not is_package(options.name) and (
+        os.path.isdir(options.name) or os.path.basename(options.name) != options.name
+    )
+    name = f"{FOLDER}{options.name}" if folder else options.name
     changes: dict[str, Any] = assignments(options.words)
     if taken := changes.keys() & {"weights", "device", "dtype"}:
         raise OptionError(f"{min(taken)} is no option here; --weights has the weights, and files are in float32")
@@ -83,7 +98,7 @@ def _model(name: str, options: argparse.Namespace) -> ConvNet:
         changes["weights"] = options.weights
     torch.manual_seed(0)
     model = create_model(name, **changes)
-    if options.weights is None and not name.startswith("local-dir:"):
+    if options.weights is None and not changes.get("pretrained", is_package(name)):
         jitter_norms(model)
         set_progress(model, 1.0)  # before which it may have no form for inference
     return deploy(model) if options.deploy else model.eval()

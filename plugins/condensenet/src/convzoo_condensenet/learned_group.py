@@ -100,7 +100,7 @@ class LearnedGroupConv(nn.Conv2d):
                 " due at progress 0.5: call convzoo.set_progress(model, progress) as training goes on, and deploy then"
             )
         groups, width = self.learned_groups, self.out_channels // self.learned_groups
-        index = self.kept.nonzero()[:, 1]
+        index = self.kept.nonzero()[:, 1].clone()  # a view would be saved with all that it is of
         weight = self._by_group(self.weight.detach()).transpose(0, 1)
         weight = weight.gather(2, index.view(groups, 1, -1).expand(-1, width, -1))
         conv = nn.Conv2d(len(index), self.out_channels, 1, groups=groups, bias=False, device="meta")
