@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 PLUGINS := $(sort $(wildcard plugins/*))
 WORKERS ?= 2
 
-.PHONY: help demo test test-large test-all gpu bench results tables lint format published catalogue reference clean
+.PHONY: help demo test test-large test-all gpu bench results tables lint format tools published catalogue reference clean
 help:
 	@echo "make demo       set up, list the zoo, show a model, compare a variant of each family with timm, time six of them"
 	@echo "make test       set up, then run the tests"
 	@echo "make test-large every variant against its peer, every tensor corrupted, and what else is too long for every run"
 	@echo "make test-all   both"
+	@echo "make tools      run a network of each family under each tool, and print what passed as a table"
 	@echo "make gpu        all that needs a GPU, in under ten minutes and offline: its tests, and a bench of every family"
 	@echo "make bench      pytest-benchmark: creation, loading, inference, training, beside timm and torchvision"
 	@echo "make results    time a variant of each family beside timm's for the README, in about half an hour"
@@ -51,6 +52,10 @@ test-large: $(VENV)/installed
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m large
 
 test-all: test test-large
+
+# Formats whose engines are not installed are skipped, and said to be.
+tools: $(VENV)/installed
+	CONVZOO_TOOLS=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal -p tests.tools_table -m tool $(TOOLS)
 
 # With the packages that a GPU image has: nothing is set up, and nothing is installed.
 gpu:

@@ -105,6 +105,7 @@ def cases() -> list[Any]:
     return found
 
 
+@pytest.mark.tool("{detector}")
 @pytest.mark.parametrize(("name", "detector"), cases())
 def test_a_detector_of_torchvision_trains_on_a_network_of_each_family(
     name: str, detector: str, same_weights: None
@@ -113,6 +114,7 @@ def test_a_detector_of_torchvision_trains_on_a_network_of_each_family(
     assert_it_learns(model, losses(model))
 
 
+@pytest.mark.tool("DeepLabV3")
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=() if name == "resnet20" else pytest.mark.large) for name in FAMILIES]
 )
@@ -129,6 +131,7 @@ def test_deeplab_of_torchvision_trains_on_a_network_of_each_family(name: str, sa
     assert_it_learns(model, F.cross_entropy(out["out"], classes) + F.cross_entropy(out["aux"], classes))
 
 
+@pytest.mark.tool("Grad-CAM")
 @pytest.mark.parametrize(
     "name",
     [

@@ -20,11 +20,10 @@ from convzoo.plugins.host import plugins
 from convzoo.testing.numerics import jitter_norms
 
 from .commands import Capture, refused, run
-from .small import SMALL, smallest_of_families
+from .small import SMALL, each_family
 
 NARROW = 1_000_000
-"""Parameters of the networks whose files are tried."""
-FAMILIES = [name for name in smallest_of_families().values() if convzoo.model_info(name).spec.params < NARROW]  # type: ignore[operator]
+"""Parameters of the networks whose files are tried in the tests."""
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(3))
 
 
@@ -66,8 +65,8 @@ def test_a_file_of_every_format_answers_as_its_network_for_other_batches_and_siz
     assert {path.suffix for path in here.iterdir()} == suffixes
 
 
-@pytest.mark.large
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.tool("{format}")
+@pytest.mark.parametrize("name", each_family(quick=0, large=NARROW))
 def test_files_of_networks_of_each_family_answer_as_they_do(format: str, name: str, here: Path) -> None:
     if format == "aoti":
         pytest.skip("compiling takes half a minute; one network stands for all")

@@ -263,6 +263,7 @@ def test_a_folder_that_timm_wrote_is_read_by_both(tmp_path: Path) -> None:
         assert torch.equal(create(f"local-dir:{tmp_path}").eval()(x), known(x))
 
 
+@pytest.mark.tool("timm")
 @pytest.mark.parametrize(
     "name", [each if each in QUICK else pytest.param(each, marks=pytest.mark.large) for each in smallest()]
 )

@@ -29,6 +29,7 @@ def large(name: str) -> bool:
     return (convzoo.model_info(name).spec.params or 0) > WIDE
 
 
+@pytest.mark.tool("FX")
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.large if large(name) else ()) for name in FAMILIES.values()]
 )
@@ -61,6 +62,7 @@ def scripted(graph: fx.GraphModule) -> Any:
         return torch.jit.script(graph)
 
 
+@pytest.mark.tool("FX and TorchScript")
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=() if name in DEPLOYED else pytest.mark.large) for name in FAMILIES.values()]
 )
