@@ -55,7 +55,7 @@ test-all: test test-large
 
 # Formats whose engines are not installed are skipped, and said to be.
 tools: $(VENV)/installed
-	CONVZOO_TOOLS=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal -p tests.tools_table -m tool $(TOOLS)
+	CONVZOO_TOOLS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -p tests.tools_table -m tool $(TOOLS)
 
 # With the packages that a GPU image has: nothing is set up, and nothing is installed.
 gpu:
