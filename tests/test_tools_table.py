@@ -23,7 +23,7 @@ def test_a_cell_is_the_worst_of_what_ran_and_has_its_reason() -> None:
     reported(table, "two", "passed", when="setup")
     reported(table, "two", "skipped", ("file", 1, "Skipped: needs an engine"), when="setup")
     reported(table, "three", "passed")
-    table.names["resnet: resnet10t"] = "resnet10t"
+    table.rows.add("resnet: resnet10t")
     text, *reasons = table.lines()
     header, _, first, second = (line.split("  ") for line in text.splitlines())
     assert [cell.strip() for cell in header if cell] == ["family: network", "one", "three", "two"]

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import pytest
 
 from convzoo.cli.tables import table
+from convzoo.packages import timm_name
 
 from .small import smallest_of_families
 
@@ -19,28 +20,29 @@ WORST = ("failed", "skipped", "passed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    families = {name: family for family, name in smallest_of_families().items()}
+    known = {
+        each: (family, name) for family, name in smallest_of_families().items() for each in (name, timm_name(name))
+    }
     for item in items:
         mark, parameters = item.get_closest_marker("tool"), getattr(getattr(item, "callspec", None), "params", {})
         if mark:
-            name = parameters["name"].removeprefix("zoo_")
-            row = families.get(name, "")
+            row = known.get(parameters["name"], ("also", parameters["name"]))
             # Workers send it along with what became of the test.
-            item.user_properties.append((CELL, (row, name, mark.args[0].format(**parameters))))
+            item.user_properties.append((CELL, (*row, mark.args[0].format(**parameters))))
 
 
 class Table:
     def __init__(self) -> None:
         self.found: dict[tuple[str, str], tuple[str, str]] = {}
-        self.names: dict[str, str] = {}
+        self.rows: set[str] = set()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         cell = dict(report.user_properties).get(CELL)
         if cell is None or (report.when != "call" and report.passed):
             return
         family, name, tool = cell  # type: ignore[misc]
-        row = f"{family or 'also'}: {name}"
-        self.names.setdefault(row, name)
+        row = f"{family}: {name}"
+        self.rows.add(row)
         why = str(report.longrepr[2]).removeprefix("Skipped: ") if isinstance(report.longrepr, tuple) else ""
         if report.failed:
             why = str(report.longrepr).strip().splitlines()[-1]
@@ -52,7 +54,7 @@ class Table:
         tools = list(dict.fromkeys(tool for _, tool in sorted(self.found)))
         reasons: dict[str, str] = {}
         rows = []
-        for row in sorted(self.names):
+        for row in sorted(self.rows):
             cells = []
             for tool in tools:
                 outcome, why = self.found.get((row, tool), ("not run", ""))
