@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
@@ -13,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 
 class Appending(Protocol):
-    """A block that appends new channels to its input, such as the layers of networks whose layers read all earlier ones.
+    """A block that appends new channels to its input.
 
     Under checkpointing, what it reads is then kept in pieces: the new channels of each block once, and not the whole
     map once for each block.
@@ -26,9 +27,10 @@ class Appending(Protocol):
 def recomputed(blocks: Iterable[nn.Module], pieces: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     """What ``blocks`` make of a map in training, keeping little for the backward pass, which computes the rest again.
 
-    Of a block its input is kept, and no more. Of a Sequential, and of what a block appends, the outputs of
-    convolutions are kept too, which take the longest to compute: so concatenations, norms and activations are computed
-    again and convolutions are not, as in the memory-efficient DenseNet of Pleiss et al., 2017, arXiv:1707.06990.
+    Of a block its input is kept, and no more; of a Sequential the outputs of its convolutions too, which take the
+    longest to compute. Of what a block appends, the part up to the first convolution is computed again without that,
+    and all behind it is kept, which is small beside the map that it reads: the memory-efficient DenseNet of Pleiss et
+    al., 2017, arXiv:1707.06990.
 
     Args:
         blocks: run one after the other.
@@ -42,9 +44,14 @@ def recomputed(blocks: Iterable[nn.Module], pieces: Sequence[torch.Tensor]) -> l
         if layers is None:
             pieces = [_again([block], pieces)]
         elif layers is block:
-            pieces = _in_turn(layers, pieces)
+            for cut in _cuts(layers):
+                pieces = [_again(cut, pieces)]
         else:
-            pieces = [*pieces, *_in_turn(layers, pieces)]
+            first, *others = _cuts(layers)
+            new = _again(first, pieces)
+            for layer in itertools.chain(*others):
+                new = layer(new)
+            pieces = [*pieces, new]
     return list(pieces)
 
 
@@ -57,7 +64,7 @@ def _layers_of(block: nn.Module) -> nn.Sequential | None:
     """The layers that can be run in place of ``block``, if that is all that calling it does: its own, if it is a
     Sequential, or those that make what it appends."""
     appends = hasattr(type(block), "appended")  # of the class, since wrappers lend the attributes of what they wrap
-    layers = block.appended() if appends else block
+    layers: object = block.appended() if appends else block  # type: ignore[operator]
     if not isinstance(layers, nn.Sequential) or type(layers).forward is not nn.Sequential.forward:
         return None
     return None if _does_more(block) or _does_more(layers) else layers
@@ -69,18 +76,20 @@ def _does_more(module: nn.Module) -> bool:
     return any(hooks) or module._compiled_call_impl is not None or "forward" in vars(module)
 
 
-def _in_turn(layers: nn.Sequential, pieces: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """Run ``layers``, cut behind each convolution, keeping what goes into each cut.
+def _cuts(layers: nn.Sequential) -> list[list[nn.Module]]:
+    """``layers``, cut behind each convolution.
 
     Computing again ends when all is there that the backward pass asks for. Of the last layer of a cut that is the
     input; so a convolution that is the last is not computed again.
     """
-    cut: list[nn.Module] = []
+    cuts: list[list[nn.Module]] = [[]]
     for layer in layers:
-        cut.append(layer)
+        cuts[-1].append(layer)
         if isinstance(layer, nn.Conv2d):
-            pieces, cut = [_again(cut, pieces)], []
-    return [_again(cut, pieces)] if cut else list(pieces)
+            cuts.append([])
+    if not cuts[-1] and len(cuts) > 1:
+        cuts.pop()
+    return cuts
 
 
 def _again(layers: Sequence[nn.Module], pieces: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -94,10 +103,10 @@ def _again(layers: Sequence[nn.Module], pieces: Sequence[torch.Tensor]) -> torch
 
     if torch.compiler.is_compiling():  # a compiled graph changes buffers once, whatever it computes again
         return checkpoint(run, *pieces, use_reentrant=False)
-    return checkpoint(run, *pieces, use_reentrant=False, context_fn=functools.partial(contexts, layers))
+    return checkpoint(run, *pieces, use_reentrant=False, context_fn=functools.partial(_contexts, layers))
 
 
-def contexts(
+def _contexts(
     layers: Sequence[nn.Module],
 ) -> tuple[contextlib.AbstractContextManager[None], contextlib.AbstractContextManager[None]]:
     """What the first run of checkpointed ``layers`` is in, and what the second one."""

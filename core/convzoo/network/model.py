@@ -147,11 +147,12 @@ class ConvNet(Classified):
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """If ``enable``, keep little of a training step for its backward pass, and compute the rest again.
 
-        Of most blocks the input is kept. Where blocks append to their input, what each appends is kept, and the outputs
-        of the convolutions: then concatenations, norms and activations are computed again, and convolutions are not.
+        Of most blocks the input is kept. Where blocks append to their input, that is not kept again for each of them,
+        and their convolutions are not computed again: concatenations are, and the norms and activations of what they
+        give.
 
-        Gradients are those of a plain step, bit for bit, and norms count a batch once. Only where blocks append to a map
-        that is a feature level as well, its gradients are summed in another order.
+        Gradients are those of a plain step, bit for bit, and norms count a batch once. Only where blocks append to a
+        map that is a feature level as well, its gradients are summed in another order.
         """
         self.grad_checkpointing = require_flag("enable", enable)
 

@@ -106,14 +106,30 @@ def test_mixed_precision_and_channels_last_are_kept() -> None:
 
 @pytest.mark.parametrize("depth", [2, 6])
 def test_what_is_kept_is_linear_in_depth(depth: int) -> None:
-    """Of each layer the 16 channels of its bottleneck and the 4 that it appends, once."""
+    """Of each layer the 16 channels of its bottleneck, twice, their means and deviations, and the 4 that it appends."""
 
     def kept(depth: int) -> int:
         model = small(depth, stages=1)
         model.set_grad_checkpointing()
         return saved_for_backward(model, lambda: model.forward_features(IMAGES))
 
-    assert kept(depth + 1) - kept(depth) == (16 + 4) * IMAGES[:, 0].numel() * IMAGES.element_size()
+    numbers = (16 + 16 + 4) * IMAGES[:, 0].numel() + 2 * 16
+    assert kept(depth + 1) - kept(depth) == numbers * IMAGES.element_size()
+
+
+def test_no_map_is_kept_whole() -> None:
+    """Not behind the last layer of a stage either, where the next one reads it in pieces."""
+    model, channels = small(depth=3), set()
+    model.set_grad_checkpointing()
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.shape[2:] == IMAGES.shape[2:]:
+            channels.add(tensor.shape[1])
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        model(IMAGES)
+    assert channels == {3, 4, 8, 10, 16}, "images, new features, the stem, what the transition makes, and bottlenecks"
 
 
 def test_no_convolution_is_computed_again() -> None:
@@ -140,28 +156,39 @@ def test_hooks_of_what_is_taken_apart_are_called_and_change_nothing(where: str) 
     assert calls
 
 
-def test_a_layer_that_a_wrapper_stands_for_is_called_by_it() -> None:
-    class Doubling(nn.Module):
-        def __init__(self, inner: nn.Module) -> None:
-            super().__init__()
-            self.inner = inner
+class Doubling(nn.Module):
+    """Lends the attributes of what it wraps, as wrappers do."""
 
-        def __getattr__(self, name: str) -> Any:
-            with contextlib.suppress(AttributeError):
-                return super().__getattr__(name)
-            return getattr(self.inner, name)
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
 
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.inner(2 * x)
+    def __getattr__(self, name: str) -> Any:
+        with contextlib.suppress(AttributeError):
+            return super().__getattr__(name)
+        return getattr(self.inner, name)
 
-    plain = small()
-    plain.stages[0][1] = Doubling(plain.stages[0][1])
-    assert_alike(plain, copy.deepcopy(plain))
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.inner(2 * x)
+
+
+def patched(layer: nn.Module) -> nn.Module:
+    forward = layer.forward
+    layer.forward = lambda x: forward(2 * x)
+    return layer
+
+
+@pytest.mark.parametrize("changed", [Doubling, patched])
+def test_a_layer_of_which_calling_is_something_else_is_called(changed: Callable[[nn.Module], nn.Module]) -> None:
+    plain, saving = small(), small()
+    for model in (plain, saving):
+        model.stages[0][1] = changed(model.stages[0][1])
+    assert_alike(plain, saving)
 
 
 def test_it_compiles_without_a_graph_break() -> None:
     torch._dynamo.reset()
-    plain = small(stages=1)
+    plain = small(1, stages=1)
     saving = copy.deepcopy(plain)
     saving.set_grad_checkpointing()
     step(plain)
