@@ -70,14 +70,14 @@ def peak(model: nn.Module, step: Callable[[], None], device: str) -> int:
     return most
 
 
-def times(steps: dict[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
+def times(steps: dict[str, Callable[[], None]], rounds: int, clock: Callable[[], float]) -> dict[str, list[float]]:
     """Seconds of each step in each round."""
     taken: dict[str, list[float]] = {name: [] for name in steps}
     for number in range(rounds):
         for name in list(steps)[:: -1 if number % 2 else 1]:
-            start = time.perf_counter()
+            start = clock()
             steps[name]()
-            taken[name].append(time.perf_counter() - start)
+            taken[name].append(clock() - start)
     return taken
 
 
@@ -89,7 +89,9 @@ def rows(variant: str, options: argparse.Namespace) -> list[str]:
         peaks[name] = peak(model, step, options.device)
         images = torch.randn(options.batch_size, 3, options.image_size, options.image_size, device=options.device)
         saved[name] = saved_for_backward(model, lambda model=model, images=images: model(images))
-    taken = times({name: step for name, (_, step) in made.items()}, options.rounds)
+    alone = options.device == "cpu" and options.threads == 1  # then time in which others had the processor is left out
+    steps = {name: step for name, (_, step) in made.items()}
+    taken = times(steps, options.rounds, time.process_time if alone else time.perf_counter)
     layers = sum(isinstance(module, nn.Conv2d) for module in made[PLAIN][0].modules())
     lines = []
     for name in made:

@@ -29,8 +29,7 @@ def recomputed(blocks: Iterable[nn.Module], pieces: Sequence[torch.Tensor]) -> l
 
     Of a block its input is kept, and no more; of a Sequential the outputs of its convolutions too, which take the
     longest to compute. Of what a block appends, the part up to the first convolution is computed again without that,
-    and all behind it is kept, which is small beside the map that it reads: the memory-efficient DenseNet of Pleiss et
-    al., 2017, arXiv:1707.06990.
+    and all behind it is kept, which is small beside the map that it reads: Pleiss et al., 2017, arXiv:1707.06990.
 
     Args:
         blocks: run one after the other.
