@@ -68,10 +68,6 @@ class CondenseLayer(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.cat([x, self.branch(x)], 1)
 
-    def appended(self) -> nn.Sequential:
-        """What makes the new features; checkpointing keeps them, and not the input once more for each layer."""
-        return self.branch
-
 
 class AveragePool(nn.Module):
     """Average pool, the whole transition of a CondenseNet: ``(N, C, H, W)`` to ``(N, C, H // stride, W // stride)``.
