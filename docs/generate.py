@@ -36,6 +36,7 @@ MODULE_NAMES = (
     "convzoo.network.features",
     "convzoo.network.backbone",
     "convzoo.network.lifecycle",
+    "convzoo.network.checkpointing",
     "convzoo.network.following",
     "convzoo.network.training",
     "convzoo.network.weights",

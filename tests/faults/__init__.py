@@ -12,6 +12,7 @@ from . import (  # noqa: F401  each adds its own
     memory,
     models,
     offered,
+    recomputing,
     shapes,
     state,
     surroundings,

@@ -2,16 +2,14 @@
 
 # Annotations are evaluated here: torch.fx writes those of ``forward`` into its graphs, where TorchScript reads them.
 
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
 from convzoo.errors import require_choice, require_flag
-from convzoo.network.checkpointing import contexts
+from convzoo.network.checkpointing import joined, recomputed
 from convzoo.network.classifier import Classified
 from convzoo.network.description import description
 from convzoo.network.features import FeatureInfo, take_indices
@@ -92,10 +90,10 @@ class ConvNet(Classified):
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
         """``x`` of ``(N, in_chans, H, W)`` to the last feature map, ``(N, num_features, H', W')``."""
-        x = self.stem(x)
+        pieces = [self.stem(x)]
         for stage in self.stages:
-            x = self._run(stage, x)
-        return x
+            pieces = self._run(stage, pieces)
+        return joined(pieces)
 
     def forward_head(self, x: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
         """The last feature map ``x`` to ``(N, num_classes)``, or with ``pre_logits`` to ``(N, head_hidden_size)``."""
@@ -131,22 +129,30 @@ class ConvNet(Classified):
         for name, flag in (("norm", norm), ("stop_early", stop_early), ("intermediates_only", intermediates_only)):
             require_flag(name, flag)
         wanted = take_indices(len(self.feature_info), indices)
-        levels: dict[int, torch.Tensor] = {}
         if tapped := getattr(self.stem, "forward_intermediates", None):
             x, taps = tapped(x)
-            levels[0] = taps[-1]
+            levels = {0: taps[-1]}
         else:
-            levels[0] = x = self.stem(x)
+            x = self.stem(x)
+            levels = {0: x}
+        pieces = [x]
         last = max(wanted) if stop_early or intermediates_only else len(self.stages)
         for number, stage in enumerate(self.stages[:last], start=1):
-            levels[number] = x = self._run(stage, x)
+            pieces = self._run(stage, pieces)
+            if number in wanted:
+                levels[number] = joined(pieces)
         chosen = [levels[i] for i in wanted]
-        return chosen if intermediates_only else (x, chosen)
+        return chosen if intermediates_only else (joined(pieces), chosen)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """If ``enable``, keep only each block's input in training, and compute the rest again for the backward pass.
+        """If ``enable``, keep little of a training step for its backward pass, and compute the rest again.
 
-        Norms count a batch once, not again when it is computed for the second time.
+        Of most blocks the input is kept. Where blocks append to their input, that is not kept again for each of them,
+        and their convolutions are not computed again: concatenations are, and the norms and activations of what they
+        give.
+
+        Gradients are those of a plain step, bit for bit, and norms count a batch once. Only where blocks append to a
+        map that is a feature level as well, its gradients are summed in another order.
         """
         self.grad_checkpointing = require_flag("enable", enable)
 
@@ -155,9 +161,7 @@ class ConvNet(Classified):
         self.stages = self.stages[:last_level]
         self._modules["head"] = nn.Identity()
 
-    def _run(self, stage: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    def _run(self, stage: nn.Module, pieces: list[torch.Tensor]) -> list[torch.Tensor]:
         if not (self.grad_checkpointing and self.training and torch.is_grad_enabled()):
-            return stage(x)
-        for layer in stage.children():
-            x = checkpoint(layer, x, use_reentrant=False, context_fn=functools.partial(contexts, layer))
-        return x
+            return [stage(joined(pieces))]
+        return recomputed(stage.children(), pieces)

@@ -25,6 +25,7 @@ from convzoo.testing.kit import (  # noqa: F401  they add their promises
     models,
     offered,
     patterns,
+    recomputing,
     settling,
     shapes,
     state,

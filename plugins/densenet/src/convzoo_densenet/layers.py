@@ -68,6 +68,10 @@ class DenseLayer(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.cat([x, self.branch(x)], 1)
 
+    def appended(self) -> nn.Sequential:
+        """What makes the new features; checkpointing keeps them, and not the input once more for each layer."""
+        return self.branch
+
 
 class Transition(nn.Sequential):
     """Norm, activation, 1x1 convolution and average pool between two runs of dense layers.
