@@ -36,6 +36,8 @@ MODULE_NAMES = (
     "convzoo.network.features",
     "convzoo.network.backbone",
     "convzoo.network.lifecycle",
+    "convzoo.deploying.deploy",
+    "convzoo.deploying.convolution",
     "convzoo.network.checkpointing",
     "convzoo.network.following",
     "convzoo.network.training",

@@ -36,6 +36,7 @@ HIGHER = {
     "resnet": {"testing", "cli", "bench", "building", "network"},  # by the public functions, as other plugins
     "testing": {"cli", "bench", "exporting"},
     "exporting": {"cli", "bench", "api", "building"},
+    "deploying": {"testing", "cli", "bench", "api", "building", "exporting", "resnet"},
     "bench": {"cli"},
     "timm": {"testing", "cli", "bench", "building", "resnet"},
     "errors": {path.partition("/")[0].removesuffix(".py") for path in FILES} - {"errors"},

@@ -143,6 +143,20 @@ def test_folders_that_timm_writes_load(tmp_path: Path, name: str, safe: bool) ->
         assert ours.default_cfg[field] == theirs.pretrained_cfg[field]
 
 
+@pytest.mark.parametrize("rewrite", [True, False])
+@pytest.mark.parametrize("name", ["condensenet50_cifar", "densenet40_k12_bc", "resnet20"])
+def test_each_form_of_a_deployed_network_comes_back_as_that_form(tmp_path: Path, name: str, rewrite: bool) -> None:
+    model, images = create_model(name), torch.rand(2, 3, 32, 32)
+    jitter_norms(model)
+    set_progress(model, 1)
+    deployed = deploy(model, rewrite=rewrite)
+    again = create_model(f"local-dir:{save_pretrained(deployed, tmp_path)}")
+    assert again.state_dict().keys() == deployed.state_dict().keys()
+    assert (again.deployed, again.rewritten) == (True, rewrite)
+    with torch.inference_mode():
+        assert torch.equal(again(images), deployed(images))
+
+
 def test_weights_of_a_deployed_network_are_told_from_those_in_training() -> None:
     model = create_model("condensenet50_cifar")
     set_progress(model, 1)

@@ -12,7 +12,6 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 import convzoo
 from convzoo import ref
-from convzoo.network.lifecycle import Deployable
 from convzoo.testing.numerics import jitter_norms
 
 from .small import smallest_of_families
@@ -46,14 +45,18 @@ def forms(model: Any) -> dict[str, Any]:
     jitter_norms(model)
     convzoo.set_progress(model, 1)
     model.eval()
-    deployable = any(isinstance(module, Deployable) for module in model.modules())
-    return {"as trained": model} | ({"deployed": convzoo.deploy(model)} if deployable else {})
+    return {"as trained": model, "deployed": convzoo.deploy(model)}
 
 
 def answer(model: Any, images: torch.Tensor) -> torch.Tensor:
     torch.manual_seed(0)
     with torch.no_grad():
         return model(images)
+
+
+def alike(found: torch.Tensor, expected: torch.Tensor, form: str) -> bool:
+    """Whether both are equal; a deployed network has kernels of its own, whose sums are made in another order."""
+    return bool((found - expected).abs().max() <= (1e-5 if form == "deployed" else 0) * expected.abs().max())
 
 
 def scripted(graph: fx.GraphModule) -> Any:
@@ -74,11 +77,11 @@ def test_traced_and_scripted_networks_of_each_family_answer_alike_deployed_ones_
         compiled = scripted(graph)
         for images in (IMAGES, IMAGES.to(memory_format=torch.channels_last)):
             expected = answer(model, images)
-            assert torch.equal(answer(graph, images), expected), form
-            assert torch.equal(answer(compiled, images), expected), form
+            assert alike(answer(graph, images), expected, form), form
+            assert alike(answer(compiled, images), expected, form), form
         features = create_feature_extractor(model, [f"stages.{len(model.stages) - 1}"])
         (last,) = answer(features, IMAGES).values()  # type: ignore[attr-defined]
-        assert torch.equal(last, answer(model.forward_features, IMAGES)), form
+        assert alike(last, answer(model.forward_features, IMAGES), form), form
 
 
 @pytest.mark.parametrize("name", DEPLOYED)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from convzoo.api import ModelInfo, build, create_model, is_model, list_models, model_info, part
+from convzoo.deploying.deploy import deploy
 from convzoo.errors import (
     ConvzooError,
     LifecycleError,
@@ -22,7 +23,7 @@ from convzoo.errors import (
     WeightsWarning,
 )
 from convzoo.listing import list_families, list_parts
-from convzoo.network.lifecycle import deploy, penalty, set_progress
+from convzoo.network.lifecycle import penalty, set_progress
 from convzoo.plugins.environment import core_version
 from convzoo.plugins.hook import hookimpl
 from convzoo.plugins.host import register

@@ -187,7 +187,7 @@ def create_model(
     overrides = Options()
     package, added = None, dict[str, Any]()
     if isinstance(model, str) and model.startswith(("local-dir:", "hf-hub:")):
-        from convzoo.packages import is_deployed, spec_of
+        from convzoo.packages import deployed_form, spec_of
 
         package = open_package(model, cache_dir)
         model, overrides, added = spec_of(package, registry())
@@ -214,8 +214,9 @@ def create_model(
     from convzoo.network.putting import put
 
     checkpoint = None if source is None else open_checkpoint(source, use_ema)
-    if checkpoint and package is not None and is_deployed(package) and weights is None:
-        return _deployed(fold(spec, registry(), dtype=dtype), checkpoint, features_only, device)
+    rewritten = None if package is None or weights is not None else deployed_form(package)
+    if checkpoint and rewritten is not None:
+        return _deployed(fold(spec, registry(), dtype=dtype), rewritten, checkpoint, features_only, device)
     net: list[ConvNet | FeatureNet] = []
 
     def prepare(network: ConvNet) -> None:
@@ -231,7 +232,11 @@ def create_model(
 
 
 def _deployed(
-    network: ConvNet, checkpoint: Checkpoint, features_only: bool, device: torch.device | str | None
+    network: ConvNet,
+    rewritten: bool,
+    checkpoint: Checkpoint,
+    features_only: bool,
+    device: torch.device | str | None,
 ) -> ConvNet:
     """The form for inference of a network, with its weights.
 
@@ -239,14 +244,15 @@ def _deployed(
     """
     import torch
 
-    from convzoo.network.lifecycle import deploy, set_progress
+    from convzoo.deploying.deploy import deploy
+    from convzoo.network.lifecycle import set_progress
     from convzoo.network.putting import put
 
     if features_only:
         raise OptionError("a deployed network is not cut down to its features; deploy(features) makes one of its own")
     with torch.inference_mode(False):  # as it is built
         set_progress(network, 1)
-        network = deploy(network)
+        network = deploy(network, rewrite=rewritten)
         put(network, checkpoint)
         return network if device is None else network.to(device)
 

@@ -58,9 +58,11 @@ def spec_of(package: Package, registry: Registry) -> tuple[Model, Options, dict[
         raise WeightsError(f"the network of {package.name!r} cannot be made: {cut(error, 1000)}") from error
 
 
-def is_deployed(package: Package) -> bool:
-    """Whether it holds a network as ``convzoo.deploy`` makes it."""
+def deployed_form(package: Package) -> bool | None:
+    """Whether it holds a network as ``convzoo.deploy`` makes it: None if not, else whether it was rewritten."""
     from convzoo.network.packages import OURS
 
     own = package.config.get(OURS)
-    return isinstance(own, Mapping) and own.get("deployed") is True
+    if not isinstance(own, Mapping) or own.get("deployed") is not True:
+        return None
+    return own.get("rewritten") is True

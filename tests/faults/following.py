@@ -325,3 +325,16 @@ class MakingAnother(Learning):
 class HandingTheActivation(Learning):
     def other(self) -> nn.Module:
         return self.act
+
+
+@broken("deploys_rewritten", "attention")
+class AnsweringATracerOtherwise(nn.Module):
+    """Works on plain tensors alone, and lets others through."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.norm(x)
+        return y * 2 if type(x) is torch.Tensor else y

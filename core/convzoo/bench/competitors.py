@@ -15,9 +15,10 @@ from torch import nn
 from convzoo.api import create_model, model_info
 from convzoo.bench.cells import Cell, Competitor, read_options
 from convzoo.bench.inputs import examine, images_of
+from convzoo.deploying.deploy import deploy
 from convzoo.errors import ConvzooError, SpecError, WeightsError
 from convzoo.network.counting import count
-from convzoo.network.lifecycle import deploy, set_progress
+from convzoo.network.lifecycle import set_progress
 from convzoo.network.weights import load_weights
 from convzoo.spec.references import Reference
 from convzoo.testing.numerics import jitter_norms, largest_difference

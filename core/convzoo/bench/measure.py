@@ -23,8 +23,9 @@ from convzoo.bench.sampling import Rule, sample
 from convzoo.bench.statistics import Interval
 from convzoo.bench.stopwatch import stopwatch
 from convzoo.bench.watch import ProcessorWatch
+from convzoo.deploying.deploy import deploy
 from convzoo.errors import ConvzooError, said
-from convzoo.network.lifecycle import deploy, set_progress
+from convzoo.network.lifecycle import set_progress
 from convzoo.testing.numerics import jitter_norms
 
 Progress = Callable[[Interval, float], None]

@@ -1,5 +1,5 @@
-"""The command line: ``convzoo list``, ``show``, ``plugins``, ``new``, ``check``, ``parity``, ``bench`` and
-``export``."""
+"""The command line: ``convzoo list``, ``show``, ``plugins``, ``new``, ``check``, ``parity``, ``bench``,
+``deploy`` and ``export``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from convzoo.cli import bench, check, export, list, new, parity, plugins, show
+from convzoo.cli import bench, check, deploy, export, list, new, parity, plugins, show
 from convzoo.errors import LONGEST_MESSAGE, ConvzooError, cut
 from convzoo.plugins.environment import core_version
 from convzoo.plugins.exits import no_exit
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {core_version()}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (list, show, plugins, new, check, parity, bench, export):
+    for command in (list, show, plugins, new, check, parity, bench, deploy, export):
         command.add(commands)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what the terminal cannot write is escaped

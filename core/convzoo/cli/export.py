@@ -6,16 +6,12 @@ import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from convzoo.cli.assignments import assignments
+from convzoo.cli.made import images_for, made
 from convzoo.cli.tables import table
-from convzoo.errors import OptionError, require_int
+from convzoo.errors import require_int
 from convzoo.exporting import FORMATS
 from convzoo.exporting.base import DYNAMIC
-
-if TYPE_CHECKING:
-    from convzoo.network.model import ConvNet
 
 BOUND = 1e-3
 """The largest difference, over the largest output, that a file may have from its network in float32."""
@@ -48,14 +44,16 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the file, run it, print a table of differences, and say whether all are within the bound."""
+    from convzoo.deploying.deploy import deploy
     from convzoo.exporting.export import check, compare, export
 
     format = FORMATS[options.format]
     path = options.out or Path(f"{_stem(options.name)}{format.infix}{format.suffix}")
     check(path, options.format, options.dynamic)  # before anything is built
     count = require_int("--batch-size", options.batch_size, at_least=1, at_most=65536)
-    model = _model(options)
-    images = _images(model, count, options.image_size)
+    model = made(options)
+    model = deploy(model) if options.deploy else model.eval()
+    images = images_for(model, count, options.image_size)
     written = export(model, images, path, options.format, options.dynamic)
     found = compare(model, path, options.format, images, options.dynamic)
     size = sum(file.stat().st_size for file in written) / 2**20
@@ -76,41 +74,6 @@ def _stem(name: str) -> str:
         kind, _, name = name.partition(":")
         name = name if f"{kind}:" == FOLDER else name.partition("@")[0]
     return Path(os.path.abspath(name)).name
-
-
-def _model(options: argparse.Namespace) -> ConvNet:
-    import torch
-
-    from convzoo.api import create_model
-    from convzoo.network.lifecycle import deploy, set_progress
-    from convzoo.network.packages import FOLDER, is_package
-    from convzoo.testing.numerics import jitter_norms
-
-    # No model has a separator in its name.
-    folder = not is_package(options.name) and (
-        os.path.isdir(options.name) or os.path.basename(options.name) != options.name
-    )
-    name = f"{FOLDER}{options.name}" if folder else options.name
-    changes: dict[str, Any] = assignments(options.words)
-    if taken := changes.keys() & {"weights", "device", "dtype"}:
-        raise OptionError(f"{min(taken)} is no option here; --weights has the weights, and files are in float32")
-    if options.weights is not None:
-        changes["weights"] = options.weights
-    torch.manual_seed(0)
-    model = create_model(name, **changes)
-    if options.weights is None and not changes.get("pretrained", is_package(name)):
-        jitter_norms(model)
-        set_progress(model, 1.0)  # before which it may have no form for inference
-    return deploy(model) if options.deploy else model.eval()
-
-
-def _images(model: Any, count: int, size: int | None) -> Any:
-    import torch
-
-    channels, height, width = model.default_cfg["input_size"]
-    if size is not None:
-        height = width = require_int("--image-size", size, at_least=1, at_most=8192)
-    return torch.randn(count, channels, height, width, generator=torch.Generator().manual_seed(1))
 
 
 def _words(text: str) -> Sequence[str]:

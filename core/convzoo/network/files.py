@@ -19,7 +19,6 @@ import torch
 
 from convzoo.errors import WeightsError, first_of
 from convzoo.network.formats import ARCHIVE, SAFETENSORS, SUFFIXES, TORCH, format_of, member
-from convzoo.network.mapping import mapped
 
 HARMLESS: list[Any] = [argparse.Namespace]
 """What may stand beside tensors: the arguments of the training, which timm's and torchvision's own checkpoints have."""
@@ -88,9 +87,11 @@ def _short(name: str) -> str:
 
 def _safetensors(path: Path, name: str) -> Any:
     try:
-        return mapped(path)
+        from safetensors.torch import load_file
     except ImportError as error:
         raise WeightsError(f"{name} needs safetensors: pip install 'convzoo[safetensors]'") from error
+    try:
+        return load_file(path)
     except Exception as error:
         raise DamagedError(f"{name} is {SAFETENSORS} that is cut short or damaged: {error}") from error
 

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
 
-import torch
 from torch import nn
 
 from convzoo.network.checkpoints import unwrapped
-from convzoo.network.lifecycle import Deployable, set_progress
 from convzoo.network.model import ConvNet
 
 
-def other_form(network: ConvNet, unexpected: Iterable[str]) -> str:
+def other_form(network: ConvNet, missing: Iterable[str], unexpected: Iterable[str]) -> str:
     """What to do about weights that do not fit because they are of the network's other form; empty if they are not.
 
+    In the deployed form norms have become biases of convolutions that had none.
+
     Args:
-        network: what they were meant for.
-        unexpected: keys of the weights that it does not have.
+        network: what the weights were meant for.
+        missing: keys that it has and they have not.
+        unexpected: keys that they have and it has not.
     """
     if network.deployed:
         return " The network is deployed, and takes the weights of a deployed one; load others before convzoo.deploy."
-    others = [path for path, module in network.named_modules() if isinstance(module, Deployable)]
-    if others and _keys_of_deployed(others[0], network.get_submodule(others[0])).intersection(
-        map(unwrapped, unexpected)
-    ):
+    unbiased = {f"{path}.bias" for path, module in network.named_modules() if _is_unbiased(module)}
+    biases = {unwrapped(key).replace("stem.body.", "stem.") for key in unexpected} & unbiased
+    if biases and any(key.endswith(".running_mean") for key in missing):
         return (
             " These are the weights of the deployed network: load them into what convzoo.deploy gives at the end of the"
             " training, or make it from the folder that convzoo.save_pretrained wrote."
@@ -33,17 +32,5 @@ def other_form(network: ConvNet, unexpected: Iterable[str]) -> str:
     return ""
 
 
-def _keys_of_deployed(path: str, module: nn.Module) -> set[str]:
-    """Keys that only the other form of a layer has; none if it cannot be had."""
-    try:
-        like = copy.deepcopy(module)
-        if any(tensor.is_meta for tensor in (*like.parameters(), *like.buffers())):
-            like = like.to_empty(device="cpu")
-            with torch.no_grad():
-                for tensor in (*like.parameters(), *like.buffers()):
-                    tensor.fill_(1)
-        set_progress(like, 1)
-        made = like.eval().deploy()  # type: ignore[operator]
-    except Exception:  # of a part of whoever
-        return set()
-    return {f"{path}.{key}" for key in made.state_dict().keys() - module.state_dict().keys()}
+def _is_unbiased(module: nn.Module) -> bool:
+    return isinstance(module, nn.Conv2d) and module.bias is None

@@ -1,21 +1,17 @@
 """What a layer may do beside its forward pass: follow training, add to the loss, become another layer for inference.
 
-Three protocols and three functions that walk a model. Nothing is global: a layer's state is its own, in buffers.
+Three protocols, and functions that walk a model. Nothing is global: a layer's state is its own, in buffers.
 """
 
 from __future__ import annotations
 
-import copy
-from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from convzoo.errors import LifecycleError
 from convzoo.network.arguments import network, share
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
-
-    M = TypeVar("M", bound=nn.Module)
 
 
 TOLD = "_progress_told"
@@ -73,30 +69,3 @@ def penalty(model: nn.Module) -> torch.Tensor:
         return torch.stack(terms).sum()
     like = next(model.parameters(), torch.zeros(()))
     return torch.zeros((), device=like.device, dtype=like.dtype)
-
-
-def deploy(model: M) -> M:
-    """A copy of ``model`` for inference, in eval mode, with every deployable layer in its other form.
-
-    It gives the outputs that ``model`` gives in eval mode. ``model`` stays as it is.
-
-    Raises:
-        LifecycleError: a layer is not ready; the message names it and says what it waits for.
-    """
-    deployed = copy.deepcopy(network(model)).eval()
-
-    def replace(module: nn.Module, path: str) -> nn.Module:
-        if isinstance(module, Deployable):
-            try:
-                return module.deploy().eval()
-            except LifecycleError as error:
-                raise LifecycleError(f"cannot deploy {path or type(module).__name__}: {error}") from None
-        for name, child in module.named_children():
-            setattr(module, name, replace(child, f"{path}.{name}".lstrip(".")))
-        return module
-
-    deployed = replace(deployed, "")  # type: ignore[assignment]
-    for module in deployed.modules():
-        if hasattr(module, "deployed"):
-            module.deployed = True  # type: ignore[assignment]
-    return deployed

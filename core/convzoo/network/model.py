@@ -31,6 +31,7 @@ class ConvNet(Classified):
             last layers. It is that of the weights, if they are published ones; else timm's for its network of this
             name; else that of the images that the variant is meant for.
         deployed: whether :func:`convzoo.deploy` made it.
+        rewritten: whether that has rewritten it, or has only taken its layers' own forms.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class ConvNet(Classified):
         tap = getattr(stem, "feature_info", own)
         self.feature_info = FeatureInfo([{**tap, "module": "stem"}, *levels])
         self.num_features: int = levels[-1]["num_chs"]
-        self.deployed = False
+        self.deployed = self.rewritten = False
         self._cfg = description(self, spec, levels[-1]["reduction"], {}, {})
         self.register_load_state_dict_post_hook(watch_again)
 
@@ -162,6 +163,7 @@ class ConvNet(Classified):
         self._modules["head"] = nn.Identity()
 
     def _run(self, stage: nn.Module, pieces: list[torch.Tensor]) -> list[torch.Tensor]:
-        if not (self.grad_checkpointing and self.training and torch.is_grad_enabled()):
+        # A deployed network is for inference, and its stages may be more than their layers in turn.
+        if not (self.grad_checkpointing and self.training and torch.is_grad_enabled()) or self.deployed:
             return [stage(joined(pieces))]
         return recomputed(stage.children(), pieces)

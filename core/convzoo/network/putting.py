@@ -46,7 +46,7 @@ def put(
         mend = " All but the classifier fits; load_weights(..., classifier=False) leaves that as it is." if only else ""
         if checkpoint.averaged:
             mend += " These are the averaged weights; use_ema=False takes the others."
-        mend += other_form(network, report.unexpected)
+        mend += other_form(network, report.missing, report.unexpected)
         raise WeightsError(
             f"The weights in {checkpoint.name} do not fit {network.spec.name}: {report}. The model is unchanged.{mend}"
         )

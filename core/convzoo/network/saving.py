@@ -83,7 +83,7 @@ def configuration(model: ConvNet, told: Mapping[str, Any]) -> dict[str, Any]:
         "num_features": model.num_features,
         "global_pool": getattr(model.head, "global_pool", "avg"),
         "pretrained_cfg": {**known, **told, "num_classes": model.num_classes},
-        OURS: {"version": VERSION, "deployed": model.deployed, "spec": spec.to_dict()},
+        OURS: {"version": VERSION, "deployed": model.deployed, "rewritten": model.rewritten, "spec": spec.to_dict()},
     }
 
 

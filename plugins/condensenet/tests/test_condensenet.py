@@ -153,18 +153,19 @@ def test_penalty_pulls_at_what_is_kept_only() -> None:
 
 @pytest.mark.parametrize("fmt", [torch.contiguous_format, LAST])
 @pytest.mark.parametrize(("groups", "factor"), SIZES)
-def test_deployed_layer_is_a_grouped_convolution_with_the_same_outputs(
+def test_deployed_layer_stores_what_it_reads_and_gives_the_same_outputs(
     groups: int, factor: int, fmt: torch.memory_format
 ) -> None:
     conv = made(groups, factor)
     conv.set_progress(0.5)
-    deployed = conv.deploy().to(memory_format=fmt)
-    x = torch.randn(2, 16, 5, 5, dtype=torch.float64).to(memory_format=fmt)
+    deployed, x = conv.deploy(), torch.randn(2, 16, 5, 5, dtype=torch.float64).to(memory_format=fmt)
     torch.testing.assert_close(deployed(x), conv(x))
-    assert deployed.index(x).is_contiguous(memory_format=fmt)
     assert deployed(x).is_contiguous(memory_format=fmt)
-    assert (deployed.conv.groups, deployed.conv.weight.shape[1]) == (groups, 16 // factor)
     assert sum(p.numel() for p in deployed.parameters()) == conv.weight.numel() // factor
+    assert deployed.index.numel() == groups * 16 // factor
+    assert torch.equal(deployed.kernel() != 0, conv._masked() != 0)
+    with torch.no_grad():  # by the kernel for inference, in float32
+        torch.testing.assert_close(deployed.float()(x.float()), conv.float()(x.float()))
 
 
 @pytest.mark.parametrize("options", [{}, {"condense_factor": 2}, {"norm": ref("group", groups=8), "act": "silu"}])
@@ -305,7 +306,7 @@ def test_a_network_with_half_a_classifier_is_not_saved_as_one_that_cannot_be_mad
 def test_deployed_networks_cost_what_they_are_pinned_to(name: str, params: int, macs: int) -> None:
     model = convzoo.create_model(name)
     convzoo.set_progress(model, 0.5)
-    assert count(halve_classifier(convzoo.deploy(model)).to("meta"), (3, 32, 32)) == (params, macs)
+    assert count(halve_classifier(convzoo.deploy(model, rewrite=False)).to("meta"), (3, 32, 32)) == (params, macs)
 
 
 def test_output_stride_keeps_the_size_and_dilates() -> None:

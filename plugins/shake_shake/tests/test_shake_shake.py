@@ -378,7 +378,7 @@ def test_deployed_block_has_one_branch_of_twice_the_width_and_gives_the_same(
 ) -> None:
     block = made(BLOCKS[kind], attention=attention, norm=norm, drop_path_rate=0.1).double()
     before = {key: value.clone() for key, value in block.state_dict().items()}
-    deployed = convzoo.deploy(block)
+    deployed = convzoo.deploy(block, rewrite=False)
     assert type(deployed) is ResidualBlock
     assert not deployed.training
     assert block.training
@@ -387,7 +387,7 @@ def test_deployed_block_has_one_branch_of_twice_the_width_and_gives_the_same(
     assert not {p.data_ptr() for p in block.parameters()} & {p.data_ptr() for p in deployed.parameters()}
     x = images()
     assert torch.allclose(deployed(x), block.eval()(x), atol=1e-10)
-    again = convzoo.deploy(deployed)
+    again = convzoo.deploy(deployed, rewrite=False)
     assert torch.allclose(again(x), block(x), atol=1e-10)
     convs = [m for m in deployed.branch.children() if isinstance(m, nn.Conv2d)]
     first = block.branch1.conv1.conv
@@ -402,7 +402,7 @@ def test_deployed_block_has_one_branch_of_twice_the_width_and_gives_the_same(
 @pytest.mark.parametrize("name", ["shakeshake20_2x16d", "shakeshake29_2x4x64d"])
 def test_deployed_network_gives_the_same_with_fewer_modules(name: str) -> None:
     model = made(convzoo.create_model, name, **({} if "20" in name else {"base_width": 8, "planes": 16}))
-    deployed = convzoo.deploy(model)
+    deployed = convzoo.deploy(model, rewrite=False)
     x = images(3, (32, 32), batch=2).float()
     with torch.no_grad():
         wanted, found = model.eval()(x), deployed(x)
@@ -419,7 +419,7 @@ def test_deployed_network_gives_the_same_with_fewer_modules(name: str) -> None:
 @pytest.mark.parametrize("kind", BLOCKS)
 def test_branches_that_cannot_be_merged_stay_and_give_the_same(kind: str, options: dict[str, Any]) -> None:
     block = made(BLOCKS[kind], attention=Gate, **options).double()
-    deployed, x = convzoo.deploy(block), images()
+    deployed, x = convzoo.deploy(block, rewrite=False), images()
     assert isinstance(deployed, MixedBlock)
     assert torch.allclose(deployed(x), block.eval()(x), atol=1e-10)
     assert not {p.data_ptr() for p in block.parameters()} & {p.data_ptr() for p in deployed.parameters()}
@@ -427,7 +427,7 @@ def test_branches_that_cannot_be_merged_stay_and_give_the_same(kind: str, option
 
 def test_what_stands_in_the_slots_is_deployed_too() -> None:
     block = ShakeShake(4, planes=8, attention=lambda channels: Deployable())
-    deployed = convzoo.deploy(block)
+    deployed = convzoo.deploy(block, rewrite=False)
     assert isinstance(deployed.branch.attention, Doubled)
     assert isinstance(deployed.shortcut.norm, nn.Identity)
 
@@ -439,7 +439,7 @@ class Deployable(Doubled):
 
 def test_deployed_shortcut_has_its_norm_in_its_convolutions() -> None:
     module = made(TwoPathShortcut, 4, 6, stride=2).double()
-    deployed, x = convzoo.deploy(module), images(4)
+    deployed, x = convzoo.deploy(module, rewrite=False), images(4)
     assert isinstance(deployed.norm, nn.Identity)
     assert module.conv1.bias is None
     assert torch.allclose(deployed(x), module.eval()(x), atol=1e-12)

@@ -7,8 +7,9 @@ import math
 import torch
 from torch import nn
 
+from convzoo.deploying.deploy import deploy
 from convzoo.errors import LifecycleError
-from convzoo.network.lifecycle import Regularized, Scheduled, deploy, penalty, set_progress
+from convzoo.network.lifecycle import Regularized, Scheduled, penalty, set_progress
 from convzoo.testing.kit.probe import Probe, made_with
 from convzoo.testing.kit.promises import MODULES, CheckFailed, promise
 from convzoo.testing.kit.runs import changed, close, evaluated, state_of
@@ -73,7 +74,7 @@ def follows_the_schedule(probe: Probe) -> None:
 
 def _deployed(module: nn.Module) -> nn.Module | None:
     try:
-        return deploy(module)
+        return deploy(module, rewrite=False)
     except LifecycleError:
         return None
 

@@ -9,7 +9,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from convzoo import LifecycleError, OptionError
-from convzoo.layers import ChannelShuffle, gather_channels, require_groups, require_positive, sequence
+from convzoo.deploying.convolution import FusedConv2d
+from convzoo.layers import gather_channels, require_groups, require_positive, shuffle_channels
 
 _FLOOR = 1e-6
 """Below this square the lasso is flat, as in the authors' code, so that its gradient stays finite."""
@@ -88,7 +89,7 @@ class LearnedGroupConv(nn.Conv2d):
         return torch.where(self._removed() < self.in_channels - self.share, lasso, torch.zeros_like(lasso))
 
     def deploy(self) -> nn.Module:
-        """The inputs of each group side by side, a grouped convolution, and a shuffle back to the order of outputs.
+        """A convolution that stores the inputs that each group has kept, and nothing of the others.
 
         Raises:
             LifecycleError: steps are still to come.
@@ -99,13 +100,7 @@ class LearnedGroupConv(nn.Conv2d):
                 f"{removed // self.share} of {self.condense_factor - 1} condensing steps are taken; the last one is"
                 " due at progress 0.5: call convzoo.set_progress(model, progress) as training goes on, and deploy then"
             )
-        groups, width = self.learned_groups, self.out_channels // self.learned_groups
-        index = self.kept.nonzero()[:, 1].clone()  # a view would be saved with all that it is of
-        weight = self._by_group(self.weight.detach()).transpose(0, 1)
-        weight = weight.gather(2, index.view(groups, 1, -1).expand(-1, width, -1))
-        conv = nn.Conv2d(len(index), self.out_channels, 1, groups=groups, bias=False, device="meta")
-        conv.weight = nn.Parameter(weight.flatten(0, 1)[:, :, None, None].contiguous())
-        return sequence(index=Gather(index), conv=conv, shuffle=ChannelShuffle(groups) if groups > 1 else None)
+        return CondensedConv(self)
 
     def _removed(self) -> torch.Tensor:
         """Inputs that each group has lost; all groups lose equally many."""
@@ -119,17 +114,44 @@ class LearnedGroupConv(nn.Conv2d):
         return f"{super().extra_repr()}, learned_groups={self.learned_groups}, condense_factor={self.condense_factor}"
 
 
-class Gather(nn.Module):
-    """The channels that ``index`` names, in its order: ``(N, C, H, W)`` to ``(N, len(index), H, W)``."""
+class CondensedConv(FusedConv2d):
+    """What a :class:`LearnedGroupConv` has become: ``(N, in_channels, H, W)`` to ``(N, out_channels, H, W)``.
+
+    Output ``o`` reads the inputs ``index[o % groups]`` alone, and its row of ``weight``, ``(out_channels, inputs of a
+    group, 1, 1)``, is for them. On a processor it multiplies by zeros where it reads nothing: to put the inputs of each
+    group side by side, and the outputs back in their order, are passes over the map that cost more.
+
+    Args:
+        learned: whose steps are all taken.
+    """
 
     index: torch.Tensor
 
-    def __init__(self, index: torch.Tensor) -> None:
-        super().__init__()
-        self.register_buffer("index", index)
+    def __init__(self, learned: LearnedGroupConv) -> None:
+        super().__init__(learned)
+        self.register_buffer("index", learned.kept.nonzero()[:, 1].clone().view(learned.learned_groups, -1))
+        self.weight = nn.Parameter(learned.weight.detach().flatten(1).gather(1, self._columns())[:, :, None, None])
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return gather_channels(x, self.index)
+    def _columns(self) -> torch.Tensor:
+        """For each output the inputs that it reads."""
+        return self.index.repeat(self.out_channels // len(self.index), 1)
+
+    def kernel(self) -> torch.Tensor:
+        zeros = self.weight.new_zeros(self.out_channels, self.in_channels)
+        return zeros.scatter(1, self._columns(), self.weight.flatten(1))[:, :, None, None]
+
+    def by_input(self, values: torch.Tensor) -> torch.Tensor:
+        return values[self._columns()]
+
+    def plainly(self, x: torch.Tensor) -> torch.Tensor:
+        if torch.compiler.is_compiling():  # so do the engines that a graph is exported to
+            return F.conv2d(x, self.kernel(), self.bias)
+        groups = len(self.index)
+        by_group = self.weight.unflatten(0, (-1, groups)).transpose(0, 1).flatten(0, 1)
+        bias = None if self.bias is None else self.bias.view(-1, groups).t().flatten()
+        return shuffle_channels(
+            F.conv2d(gather_channels(x, self.index.flatten()), by_group, bias, groups=groups), groups
+        )
 
     def extra_repr(self) -> str:
-        return f"channels={len(self.index)}"
+        return f"{super().extra_repr()}, groups of {self.index.shape[1]} inputs"

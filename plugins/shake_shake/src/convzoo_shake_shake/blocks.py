@@ -60,8 +60,10 @@ class MixedBlock(nn.Module):
         Where a norm is no batch norm, or an activation has parameters, the two branches stay.
         """
         # In eval mode, stochastic depth does nothing.
-        after = sequence(attention=deploy(self.after.attention) if hasattr(self.after, "attention") else None)
-        parts = {"shortcut": deploy(self.shortcut), "act_out": copy.deepcopy(self.act_out)}
+        after = sequence(
+            attention=deploy(self.after.attention, rewrite=False) if hasattr(self.after, "attention") else None
+        )
+        parts = {"shortcut": deploy(self.shortcut, rewrite=False), "act_out": copy.deepcopy(self.act_out)}
         branch = average(self.branch1, self.branch2)
         if branch is None:
             branches = {name: copy.deepcopy(getattr(self, name)) for name in ("act_in", "branch1", "branch2", "mix")}

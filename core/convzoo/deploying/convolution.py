@@ -1,0 +1,174 @@
+"""A convolution with what follows it in one pass over the feature map: its bias, a sum, an activation."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import time
+from typing import Any
+
+import torch
+from torch import nn
+
+from convzoo.deploying.settings import by_onednn
+
+Following = tuple[str, list[Any], str]
+"""How oneDNN calls an activation: its name, its numbers, its variant."""
+
+NOTHING: Following = ("none", [], "")
+
+
+def following(act: nn.Module | None) -> Following | None:
+    """How oneDNN calls ``act``, or None if it does not have it."""
+    if act is None:
+        return NOTHING
+    if type(act) is nn.ReLU:
+        return "relu", [], ""
+    if type(act) is nn.ReLU6:
+        return "hardtanh", [0.0, 6.0], ""
+    if type(act) is nn.LeakyReLU:
+        return "leaky_relu", [act.negative_slope], ""
+    if type(act) is nn.SiLU:
+        return "swish", [], ""
+    if type(act) is nn.Hardswish:
+        return "hardswish", [], ""
+    if type(act) is nn.GELU:
+        return "gelu", [], act.approximate
+    return None
+
+
+class FusedConv2d(nn.Conv2d):
+    """``act(conv(x) + other)`` for inference: ``(N, in_channels, H, W)`` to ``(N, out_channels, H', W')``.
+
+    On a processor, in float32 and without gradients, oneDNN computes it in one pass, in channels_last, with a weight
+    that is laid out once. Elsewhere it is the convolution, the sum and the activation, one after the other.
+
+
+    A layer's form for inference that is a convolution may be a subclass of it. The rewrites then take it for one, and
+    change its weight and bias for what stands before and after it.
+
+    Args:
+        like: the convolution, whose sizes, weight and bias it takes over; padded with zeros.
+
+    Attributes:
+        act: what follows; None for nothing.
+        sums: whether there is an ``other``, of the shape of the output.
+        overwrites: whether the sum may take its place.
+        general: whether torch's general functions compute it, wherever it runs.
+    """
+
+    def __init__(self, like: nn.Conv2d) -> None:
+        sizes = like.kernel_size, like.stride, like.padding, like.dilation, like.groups
+        super().__init__(like.in_channels, like.out_channels, *sizes, bias=False, device="meta")  # type: ignore[arg-type]
+        self.weight = nn.Parameter(like.weight.detach())
+        if like.bias is not None:
+            self.bias = nn.Parameter(like.bias.detach())
+        self.act: nn.Module | None = None
+        self.sums = self.overwrites = self.general = False
+        self.training = False
+        self._following: Following = NOTHING
+        self._laid_out: tuple[Any, torch.Tensor] | None = None
+
+    @property
+    def free(self) -> bool:
+        """Whether nothing but its bias follows yet."""
+        return self.act is None and not self.sums
+
+    def then(self, act: nn.Module) -> None:
+        """Let ``act`` follow, which :func:`following` knows."""
+        known = following(act)
+        assert known
+        self.act, self._following = copy.deepcopy(act), known
+
+    def forward(self, x: torch.Tensor, other: torch.Tensor | None = None) -> torch.Tensor:
+        if not self.general and by_onednn(x, self.weight) and (other is None or self._adds(x, other)):
+            return self._at_once(x, other)
+        y = self.plainly(x)
+        if other is not None:
+            y = y + other
+        return y if self.act is None else self.act(y)
+
+    def plainly(self, x: torch.Tensor) -> torch.Tensor:
+        """The convolution and its bias, by torch's general functions.
+
+        Args:
+            x: ``(N, in_channels, H, W)``.
+        """
+        return self._conv_forward(x, self.weight, self.bias)
+
+    def kernel(self) -> torch.Tensor:
+        """The weight that a plain convolution of ``groups`` would have."""
+        return self.weight
+
+    def by_input(self, values: torch.Tensor) -> torch.Tensor:
+        """``values``, ``(in_channels,)``, as each number of a row of ``weight`` is to be multiplied by them."""
+        return values
+
+    def choose(self, x: torch.Tensor, other: torch.Tensor | None = None) -> None:
+        """Time both ways on an input, and take the general one from now on where it is faster by a tenth.
+
+        Args:
+            x, other: as :meth:`forward` takes them; both stay as they are.
+        """
+        if not by_onednn(x, self.weight):
+            return
+        times: dict[bool, list[float]] = {True: [], False: []}
+        for _, self.general in itertools.product(range(6), times):
+            given = other if other is None else other.clone()
+            start = time.perf_counter()
+            self.forward(x, given)
+            times[self.general].append(time.perf_counter() - start)
+        self.general = min(times[True][1:]) < 0.9 * min(times[False][1:])
+
+    def _at_once(self, x: torch.Tensor, other: torch.Tensor | None) -> torch.Tensor:
+        x = x.contiguous(memory_format=torch.channels_last)
+        name, numbers, variant = self._following
+        sizes = self._packed(x), self.bias, self.padding, self.stride, self.dilation, self.groups
+        if other is None:
+            return torch.ops.mkldnn._convolution_pointwise(x, *sizes, name, numbers, variant)
+        other = other.contiguous(memory_format=torch.channels_last)
+        at_once = name == "relu"  # of those that follow a sum, oneDNN has only this one
+        after: Any = "add", 1.0, name if at_once else None, [], ""
+        if self.overwrites:
+            y = torch.ops.mkldnn._convolution_pointwise_.binary(other, x, *sizes, *after)
+        else:
+            y = torch.ops.mkldnn._convolution_pointwise.binary(x, other, *sizes, *after)
+        return y if at_once or self.act is None else self.act(y)
+
+    def _packed(self, x: torch.Tensor) -> torch.Tensor:
+        """The weight as oneDNN likes it, laid out again when it has changed."""
+        weight = self.weight
+        state = weight.data_ptr(), -1 if weight.is_inference() else weight._version
+        if self._laid_out is None or self._laid_out[0] != state:
+            sizes = self.padding, self.stride, self.dilation, self.groups, list(x.shape)
+            self._laid_out = state, torch.ops.mkldnn._reorder_convolution_weight(self.kernel().detach(), *sizes)
+        return self._laid_out[1]
+
+    def _adds(self, x: torch.Tensor, other: torch.Tensor) -> bool:
+        """Whether ``other`` has the shape and type of what the convolution of ``x`` gives."""
+        sizes: Any = zip(x.shape[2:], self.padding, self.dilation, self.kernel_size, self.stride, strict=True)
+        sides = [
+            (side + 2 * pad - dilation * (kernel - 1) - 1) // stride + 1
+            for side, pad, dilation, kernel, stride in sizes
+        ]
+        return other.shape == (x.shape[0], self.out_channels, *sides) and other.dtype is x.dtype
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_laid_out": None}
+
+    def extra_repr(self) -> str:
+        return super().extra_repr() + f", act={self.act}" * (self.act is not None) + ", sums=True" * self.sums
+
+
+def foldable(module: Any) -> bool:
+    """Whether ``module`` is a convolution whose weight and bias may change, and that may do more."""
+    if isinstance(module, FusedConv2d):
+        return module.free
+    return type(module) is nn.Conv2d and module.padding_mode == "zeros" and not isinstance(module.padding, str)
+
+
+def refilled(conv: nn.Conv2d, weight: torch.Tensor, bias: torch.Tensor) -> FusedConv2d:
+    """``conv`` with another weight and bias."""
+    made = copy.copy(conv) if isinstance(conv, FusedConv2d) else FusedConv2d(conv)
+    made._parameters = {"weight": nn.Parameter(weight.detach()), "bias": nn.Parameter(bias.detach())}
+    return made
