@@ -63,9 +63,9 @@ def assert_same(deployed: nn.Module, model: nn.Module, x: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in STEPS else pytest.mark.large) for name in FAMILIES]
+    "name", [pytest.param(name, marks=() if name in STEPS else pytest.mark.large) for name in (*QUICK, "resnest14d")]
 )
-def test_a_network_of_each_family_is_the_same_after_each_rewrite(name: str) -> None:
+def test_a_network_is_the_same_after_each_rewrite(name: str) -> None:
     model = trained(name, dtype=torch.float64)
     x = images(min(model.spec.input_size, 64), dtype=torch.float64)
     with torch.no_grad():
@@ -241,6 +241,7 @@ def test_a_norm_and_a_relu_become_a_clamp_whatever_the_scale(dtype: torch.dtype)
         net[0].running_mean.normal_()
     deployed = deploy(net.eval())
     assert [type(module) for module in deployed.children()] == [Clamp, FusedConv2d]
+    assert all(bool(value.isfinite().all()) for value in deployed.state_dict().values())
     exact = copy.deepcopy(net).double()(images(5, 8).double())
     with torch.no_grad():
         assert off(deployed(images(5, 8, dtype)), exact) <= BOUNDS[dtype]

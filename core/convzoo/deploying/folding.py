@@ -122,5 +122,6 @@ def _as_clamp(norm: Any) -> tuple[torch.Tensor, ...]:
     turn = (-shift / scale).to(norm.running_var.dtype)
     flat = ~turn.isfinite()  # the scale is as good as 0: the ReLU of the shift, whatever x is
     turn, scale = turn.masked_fill(flat, 0), scale.masked_fill(flat, 0)
-    low, high = turn.masked_fill(scale < 0, -torch.inf), turn.masked_fill(scale > 0, torch.inf)
+    most = torch.finfo(turn.dtype).max  # and not infinity, which no weight should be
+    low, high = turn.masked_fill(scale < 0, -most), turn.masked_fill(scale > 0, most)
     return low, high, scale, torch.where(flat, shift.relu(), -turn.double() * scale)
