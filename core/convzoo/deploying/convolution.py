@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from convzoo.deploying.settings import by_onednn
 
@@ -16,6 +17,8 @@ Following = tuple[str, list[Any], str]
 """How oneDNN calls an activation: its name, its numbers, its variant."""
 
 NOTHING: Following = ("none", [], "")
+FEW = 2**18
+"""Numbers of a map below which a pass over it costs less than oneDNN takes to begin."""
 
 
 def following(act: nn.Module | None) -> Following | None:
@@ -67,6 +70,7 @@ class FusedConv2d(nn.Conv2d):
         self.sums = self.overwrites = self.general = False
         self.training = False
         self._following: Following = NOTHING
+        self._is_matrix = sizes == ((1, 1), (1, 1), (0, 0), (1, 1), 1)
         self._laid_out: tuple[Any, torch.Tensor] | None = None
 
     @property
@@ -122,10 +126,12 @@ class FusedConv2d(nn.Conv2d):
 
     def _at_once(self, x: torch.Tensor, other: torch.Tensor | None) -> torch.Tensor:
         x = x.contiguous(memory_format=torch.channels_last)
+        if self._is_matrix and (other is None or other.numel() < FEW):
+            return self._as_matrix(x, other)
         name, numbers, variant = self._following
-        sizes = self._packed(x), self.bias, self.padding, self.stride, self.dilation, self.groups
+        sizes = self._kept("packed", x), self.bias, self.padding, self.stride, self.dilation, self.groups
         if other is None:
-            return torch.ops.mkldnn._convolution_pointwise(x, *sizes, name, numbers, variant)
+            return torch.ops.mkldnn._convolution_pointwise.default(x, *sizes, name, numbers, variant)
         other = other.contiguous(memory_format=torch.channels_last)
         at_once = name == "relu"  # of those that follow a sum, oneDNN has only this one
         after: Any = "add", 1.0, name if at_once else None, [], ""
@@ -135,13 +141,27 @@ class FusedConv2d(nn.Conv2d):
             y = torch.ops.mkldnn._convolution_pointwise.binary(x, other, *sizes, *after)
         return y if at_once or self.act is None else self.act(y)
 
-    def _packed(self, x: torch.Tensor) -> torch.Tensor:
-        """The weight as oneDNN likes it, laid out again when it has changed."""
+    def _as_matrix(self, x: torch.Tensor, other: torch.Tensor | None) -> torch.Tensor:
+        """A 1x1 convolution as the product of two matrices, which starts sooner, and is no slower."""
+        y = F.linear(x.permute(0, 2, 3, 1), self._kept("matrix", x), self.bias).permute(0, 3, 1, 2)
+        if other is not None:
+            y = y.add_(other)
+        if self._following[0] == "relu":
+            return y.relu_()
+        return y if self.act is None else self.act(y)
+
+    def _kept(self, form: str, x: torch.Tensor) -> torch.Tensor:
+        """The weight as a matrix, or packed as oneDNN likes it, made again when it has changed."""
         weight = self.weight
-        state = weight.data_ptr(), -1 if weight.is_inference() else weight._version
+        state = form, weight.data_ptr(), -1 if weight.is_inference() else weight._version
         if self._laid_out is None or self._laid_out[0] != state:
-            sizes = self.padding, self.stride, self.dilation, self.groups, list(x.shape)
-            self._laid_out = state, torch.ops.mkldnn._reorder_convolution_weight(self.kernel().detach(), *sizes)
+            kernel = self.kernel().detach()
+            if form == "matrix":
+                made = kernel.flatten(1).contiguous()
+            else:
+                sizes = self.padding, self.stride, self.dilation, self.groups, list(x.shape)
+                made = torch.ops.mkldnn._reorder_convolution_weight(kernel, *sizes)
+            self._laid_out = state, made
         return self._laid_out[1]
 
     def _adds(self, x: torch.Tensor, other: torch.Tensor) -> bool:
