@@ -76,7 +76,7 @@ bench: $(VENV)/installed
 # The README's table of a processor: one thread, since others may be at work on the other cores.
 results: $(VENV)/installed
 	@mkdir -p benchmarks/results
-	$(BIN)/convzoo bench $(USUAL) --against timm --form training,deployed --memory-format channels_last --image-size 128 \
+	$(BIN)/convzoo bench $(USUAL) --against timm --form training,deployed --memory-format channels_last --image-size 128 --batch-size 4 \
 		--threads 1 --budget 20 --no-memory --out benchmarks/results/cpu.jsonl
 	$(BIN)/python benchmarks/tables.py
 

@@ -63,6 +63,8 @@ def assert_alike(plain: Any, saving: Any, run: Callable[[Any], None] = step) -> 
     ids=str,
 )
 def test_gradients_and_statistics_are_those_of_a_plain_step(options: dict[str, Any], dtype: torch.dtype) -> None:
+    if "attention" in options:
+        pytest.importorskip("convzoo_attention")
     plain = small(**options).to(dtype)
     assert_alike(plain, copy.deepcopy(plain), lambda model: step(model, IMAGES.to(dtype)))
 

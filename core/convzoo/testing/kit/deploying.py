@@ -70,16 +70,18 @@ def deploys_by_the_rules(probe: Probe) -> None:
                 means="models with it cannot be deployed with every norm and activation",
                 mend="where the norm cannot be folded, give copy.deepcopy(self)",
             ) from error
-        if held := [name for name, tensor in deployed.state_dict(keep_vars=True).items() if tensor.grad_fn]:
+        shared, held = [], []
+        for each in list(module.modules()):
+            if isinstance(each, Deployable):
+                form = each.deploy()
+                shared += _shared(each, form)  # type: ignore[arg-type]
+                held += [name for name, tensor in form.state_dict(keep_vars=True).items() if tensor.grad_fn]
+        if held:
             raise CheckFailed(
                 f"with {case.name}, {', '.join(held)} of the deployed form keeps the graph that it was computed by",
                 means="the weights of the original stay in memory, and copies of the deployed form fail",
                 mend="put @torch.no_grad() before deploy(), and wrap weights in nn.Parameter",
             )
-        shared = []
-        for each in list(module.modules()):
-            if isinstance(each, Deployable):
-                shared += _shared(each, each.deploy())  # type: ignore[arg-type]
         if left := changed_settings():
             raise CheckFailed(
                 f"with {case.name}, deploy() changes {', '.join(left)}",
