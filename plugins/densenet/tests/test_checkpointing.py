@@ -55,7 +55,7 @@ def assert_alike(plain: Any, saving: Any, run: Callable[[Any], None] = step) -> 
     "options",
     [
         {},
-        {"dropout": 0.2, "drop_path_rate": 0.4, "attention": "se"},
+        {"dropout": 0.2, "drop_path_rate": 0.4},
         {"bottleneck": 0, "norm": "group"},
         {"norm": "none", "act": "silu"},
         {"features_only": True, "out_indices": (1, 2)},
@@ -63,8 +63,6 @@ def assert_alike(plain: Any, saving: Any, run: Callable[[Any], None] = step) -> 
     ids=str,
 )
 def test_gradients_and_statistics_are_those_of_a_plain_step(options: dict[str, Any], dtype: torch.dtype) -> None:
-    if "attention" in options:
-        pytest.importorskip("convzoo_attention")
     plain = small(**options).to(dtype)
     assert_alike(plain, copy.deepcopy(plain), lambda model: step(model, IMAGES.to(dtype)))
 
