@@ -11,47 +11,26 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from convzoo.deploying.following import Followed
 from convzoo.deploying.settings import by_onednn
 
-Following = tuple[str, list[Any], str]
-"""How oneDNN calls an activation: its name, its numbers, its variant."""
-
-NOTHING: Following = ("none", [], "")
 FEW = 2**18
 """Numbers of a map below which a pass over it costs less than oneDNN takes to begin."""
 
 
-def following(act: nn.Module | None) -> Following | None:
-    """How oneDNN calls ``act``, or None if it does not have it."""
-    if act is None:
-        return NOTHING
-    if type(act) is nn.ReLU:
-        return "relu", [], ""
-    if type(act) is nn.ReLU6:
-        return "hardtanh", [0.0, 6.0], ""
-    if type(act) is nn.LeakyReLU:
-        return "leaky_relu", [act.negative_slope], ""
-    if type(act) is nn.SiLU:
-        return "swish", [], ""
-    if type(act) is nn.Hardswish:
-        return "hardswish", [], ""
-    if type(act) is nn.GELU:
-        return "gelu", [], act.approximate
-    return None
-
-
-class FusedConv2d(nn.Conv2d):
+class FusedConv2d(nn.Conv2d, Followed):
     """``act(conv(x) + other)`` for inference: ``(N, in_channels, H, W)`` to ``(N, out_channels, H', W')``.
 
     On a processor, in float32 and without gradients, oneDNN computes it in one pass, in channels_last, with a weight
     that is laid out once. Elsewhere it is the convolution, the sum and the activation, one after the other.
-
 
     A layer's form for inference that is a convolution may be a subclass of it. The rewrites then take it for one, and
     change its weight and bias for what stands before and after it.
 
     Args:
         like: the convolution, whose sizes, weight and bias it takes over; padded with zeros.
+
+    The layout is made again when the weight is another tensor or has changed; a change through ``.data`` is not seen.
 
     Attributes:
         act: what follows; None for nothing.
@@ -66,10 +45,8 @@ class FusedConv2d(nn.Conv2d):
         self.weight = nn.Parameter(like.weight.detach())
         if like.bias is not None:
             self.bias = nn.Parameter(like.bias.detach())
-        self.act: nn.Module | None = None
         self.sums = self.overwrites = self.general = False
         self.training = False
-        self._following: Following = NOTHING
         self._is_matrix = sizes == ((1, 1), (1, 1), (0, 0), (1, 1), 1)
         self._laid_out: tuple[Any, torch.Tensor] | None = None
 
@@ -77,12 +54,6 @@ class FusedConv2d(nn.Conv2d):
     def free(self) -> bool:
         """Whether nothing but its bias follows yet."""
         return self.act is None and not self.sums
-
-    def then(self, act: nn.Module) -> None:
-        """Let ``act`` follow, which :func:`following` knows."""
-        known = following(act)
-        assert known
-        self.act, self._following = copy.deepcopy(act), known
 
     def forward(self, x: torch.Tensor, other: torch.Tensor | None = None) -> torch.Tensor:
         if not self.general and by_onednn(x, self.weight) and (other is None or self._adds(x, other)):
@@ -153,16 +124,19 @@ class FusedConv2d(nn.Conv2d):
     def _kept(self, form: str, x: torch.Tensor) -> torch.Tensor:
         """The weight as a matrix, or packed as oneDNN likes it, made again when it has changed."""
         weight = self.weight
-        state = form, weight.data_ptr(), -1 if weight.is_inference() else weight._version
+        if weight.is_inference():  # which does not tell that it has changed
+            return self._made(form, x)
+        state = form, weight.data_ptr(), weight._version
         if self._laid_out is None or self._laid_out[0] != state:
-            kernel = self.kernel().detach()
-            if form == "matrix":
-                made = kernel.flatten(1).contiguous()
-            else:
-                sizes = self.padding, self.stride, self.dilation, self.groups, list(x.shape)
-                made = torch.ops.mkldnn._reorder_convolution_weight(kernel, *sizes)
-            self._laid_out = state, made
+            self._laid_out = state, self._made(form, x)
         return self._laid_out[1]
+
+    def _made(self, form: str, x: torch.Tensor) -> torch.Tensor:
+        kernel = self.kernel().detach()
+        if form == "matrix":
+            return kernel.flatten(1).contiguous()
+        sizes = self.padding, self.stride, self.dilation, self.groups, list(x.shape)
+        return torch.ops.mkldnn._reorder_convolution_weight(kernel, *sizes)
 
     def _adds(self, x: torch.Tensor, other: torch.Tensor) -> bool:
         """Whether ``other`` has the shape and type of what the convolution of ``x`` gives."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
 
-from convzoo.deploying.convolution import FusedConv2d, foldable, following
+from convzoo.deploying.convolution import FusedConv2d, foldable
+from convzoo.deploying.following import following
 from convzoo.deploying.graphs import MEANS, PRODUCTS, SUMS, Graph, is_call, reader
-from convzoo.deploying.pointwise import Clamp, ScaleShift, add_product, mean, plus, product_plus, times
+from convzoo.deploying.pointwise import ScaleShift, add_product, mean, plus, product_plus, times
+from convzoo.deploying.writing import may_overwrite, writes_between
 
 
 def fuse_sums(graph: Graph) -> int:
@@ -24,9 +24,12 @@ def fuse_sums(graph: Graph) -> int:
         if not terms:
             continue
         before = graph.last(terms)  # which may add to the other
+        if writes_between(graph, before, node):
+            continue
         (other,) = (each for each in node.args if each is not before)
         conv = graph.fused(before)
-        conv.sums, conv.overwrites = True, _may_overwrite(graph, node, other)
+        # A pixel of the output is made of many of the input, which must still be there.
+        conv.sums, conv.overwrites = True, other is not before.args[0] and may_overwrite(graph, node, other)
         with graph.whole.graph.inserting_before(node):
             new = graph.whole.graph.call_module(str(before.target), (before.args[0], other))
         node.replace_all_uses_with(new)
@@ -79,7 +82,7 @@ def overwrite(graph: Graph) -> int:
     for node in graph.nodes():
         if len(node.args) != 2 or node.kwargs or not is_call(node, (*SUMS, *PRODUCTS)):
             continue
-        own = [each for each in node.args if _may_overwrite(graph, node, each)]
+        own = [each for each in node.args if may_overwrite(graph, node, each)]
         if own:
             count += 1
             if not is_call(node, SUMS):
@@ -95,6 +98,8 @@ def _sum_product(graph: Graph, node: Any, own: list[Any]) -> bool:
         rest = _other(node, product)
         if not is_call(product, (times, *PRODUCTS)) or reader(product) is not node or product.kwargs:
             continue
+        if writes_between(graph, product, node):
+            continue
         if rest in own:
             _call(graph, node, add_product, (rest, *product.args))
         elif is_call(product, (times,)):
@@ -108,32 +113,6 @@ def _sum_product(graph: Graph, node: Any, own: list[Any]) -> bool:
 
 def _other(node: Any, term: Any) -> Any:
     return node.args[1] if term is node.args[0] else node.args[0]
-
-
-def _may_overwrite(graph: Graph, node: Any, term: Any) -> bool:
-    """Whether nobody has ``term``, or memory that it shares, once ``node`` has read it."""
-    if not _is_fresh(graph, term) or list(node.args).count(term) != 1:
-        return False
-    others = [user for user in term.users if user is not node]
-    return graph.last([node, *others]) is node and all(_is_fresh(graph, user) for user in others)
-
-
-_MODULES = (nn.Conv2d, nn.Conv1d, nn.Linear, ScaleShift, Clamp, nn.BatchNorm2d, nn.GroupNorm, nn.Sigmoid)
-_FUNCTIONS = (
-    *(times, plus, product_plus, add_product, mean, torch.cat, torch.sigmoid, "sigmoid", "softmax"),
-    *(operator.sub, torch.sub, *SUMS, *PRODUCTS, *MEANS),
-)
-
-
-def _is_fresh(graph: Graph, node: Any) -> bool:
-    """Whether ``node`` gives a tensor that shares its memory with no other."""
-    if is_call(node, _FUNCTIONS):
-        return True
-    module = graph.called(node)
-    if type(module) is nn.ReLU and module.inplace:
-        return reader(node.args[0]) is node and _is_fresh(graph, node.args[0])
-    # What a sum in a convolution overwrites is fresh.
-    return isinstance(module, FusedConv2d) or type(module) in (*_MODULES, nn.ReLU)
 
 
 def _call(graph: Graph, node: Any, function: Callable[..., torch.Tensor], arguments: tuple[Any, ...]) -> None:

@@ -13,6 +13,7 @@ from convzoo.deploying.dense import join
 from convzoo.deploying.graphs import Graph
 from convzoo.deploying.rewrites import Rewrite
 from convzoo.deploying.tracing import traced
+from convzoo.deploying.writing import is_plain
 from convzoo.network.model import ConvNet
 
 
@@ -71,13 +72,14 @@ def _stem(stem: nn.Module, rewrites: Sequence[Rewrite], counts: Counter[str]) ->
 
 
 def _part(part: nn.Module, rewrites: Sequence[Rewrite], counts: Counter[str], method: str = "forward") -> nn.Module:
-    """A part whose graph is rewritten; one that has no graph, with the parts in it rewritten."""
+    """A part whose graph is rewritten; of one whose graph does not say all, the parts in it."""
     whole = traced(part, method)
-    if whole is None:
+    graph = None if whole is None else Graph(whole)
+    if graph is None or not is_plain(graph):
         for name, child in part.named_children():
             setattr(part, name, _part(child, rewrites, counts))
         return part
-    graph = Graph(whole)
+    whole = graph.whole
     found = Counter({rewrite.name: rewrite.apply(graph) for rewrite in rewrites})
     if not found.total():
         return part

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from convzoo.deploying.convolution import NOTHING, Following, following
+from convzoo.deploying.following import Followed
 from convzoo.deploying.settings import at_rest, by_onednn
 
 
-class ScaleShift(nn.Module):
+class ScaleShift(Followed):
     """``act(x * scale + shift)``, channel by channel: what a batch norm is in eval mode. Keeps ``(N, C, H, W)``.
 
     Args:
@@ -24,21 +23,13 @@ class ScaleShift(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(scale)
         self.bias = nn.Parameter(shift)
-        self.act: nn.Module | None = None
-        self._following: Following = NOTHING
         self.training = False
-
-    def then(self, act: nn.Module) -> None:
-        """Let ``act`` follow, which :func:`~convzoo.deploying.convolution.following` knows."""
-        known = following(act)
-        assert known
-        self.act, self._following = copy.deepcopy(act), known
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if by_onednn(x, self.weight) and x.is_contiguous(memory_format=torch.channels_last):
             weight, channels = self.weight.view(-1, 1, 1, 1), len(self.weight)
             sizes = weight, self.bias, (0, 0), (1, 1), (1, 1), channels
-            return torch.ops.mkldnn._convolution_pointwise(x, *sizes, *self._following)
+            return torch.ops.mkldnn._convolution_pointwise.default(x, *sizes, *self._following)
         y = torch.addcmul(_by_channel(self.bias), x, _by_channel(self.weight))
         return y if self.act is None else self.act(y)
 

@@ -21,17 +21,28 @@ class _Tracer(fx.Tracer):
         self._leaves = leaves
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return m in self._leaves or isinstance(m, OURS) or super().is_leaf_module(m, module_qualified_name)
+        return (
+            m in self._leaves or isinstance(m, OURS) or _hooked(m) or super().is_leaf_module(m, module_qualified_name)
+        )
 
 
 def traced(part: nn.Module, method: str = "forward") -> fx.GraphModule | None:
-    """The graph of ``part``, in eval mode, or None if it has none; modules in it without a graph are called whole."""
+    """The graph of ``part``, in eval mode, or None if it has none or has hooks.
+
+    Modules in it without a graph, and those with hooks, are called whole.
+    """
+    if _hooked(part):
+        return None
     leaves: set[nn.Module] = set()
     graph = _graph(part, leaves, method)
     if graph is None:
         leaves = {module for child in part.children() for module in _opaque(child)}
         graph = _graph(part, leaves, method) if leaves else None
     return None if graph is None else fx.GraphModule(part, graph)
+
+
+def _hooked(module: nn.Module) -> bool:
+    return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
 def _graph(part: nn.Module, leaves: set[nn.Module], method: str) -> fx.Graph | None:
