@@ -41,8 +41,8 @@ demo: $(VENV)/installed
 	$(BIN)/convzoo bench $(TIMED) --against timm --image-size 64 --threads 1 --budget 2 --in-process --no-memory --again \
 		--out $(VENV)/demo.jsonl --report $(VENV)/demo.html
 
-# The smallest variant of each family that timm has too, without that of senet154, which takes as long as five others.
-DEMO := resnet18 resnetrs50 resnext50_32x4d wide_resnet50_2 seresnet18 seresnext26d_32x4d ecaresnet26t \
+# The smallest variant of each family that timm has too.
+DEMO := resnet18 resnetrs50 resnext50_32x4d wide_resnet50_2 seresnet18 seresnext26d_32x4d senet154 ecaresnet26t \
 	ecaresnext26t_32x4d cbam_resnet50 resnest14d skresnet18 densenet121
 
 # A variant of each family, of about the size of a ResNet-50.

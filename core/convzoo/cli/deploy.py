@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from convzoo.cli.made import images_for, made
+from convzoo.cli.made import arguments, images_for, made
 from convzoo.cli.tables import table
 from convzoo.errors import OptionError, require_int
 
@@ -27,12 +27,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         description="Make the form of a network for inference, as convzoo.deploy does; write it, or explain it.",
         epilog=EPILOG,
     )
-    parser.add_argument("name", metavar="NAME", help="of a model, or a folder that a model was saved to")
-    parser.add_argument("words", nargs="*", metavar="OPTION=VALUE", help="as for create_model")
-    parser.add_argument("--weights", metavar="WEIGHTS", help="as for create_model: a file or a URL, for example")
+    arguments(parser)
     parser.add_argument("--explain", action="store_true", help="time what each rewrite gains")
-    parser.add_argument("--batch-size", type=int, default=1, metavar="N", help="images to time with; default: 1")
-    parser.add_argument("--image-size", type=int, metavar="PX", help="their side; default: the model's own")
     parser.add_argument("--threads", type=int, metavar="N", help="threads of torch; default: as torch has it")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="save it there, as save_pretrained does")
     parser.set_defaults(run=run)

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from convzoo.cli.made import images_for, made
+from convzoo.cli.made import arguments, images_for, made
 from convzoo.cli.tables import table
 from convzoo.errors import require_int
 from convzoo.exporting import FORMATS
@@ -28,16 +28,12 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         description="Write a network to a file that runs without this package, and run the file beside the network.",
         epilog=EPILOG,
     )
-    parser.add_argument("name", metavar="NAME", help="of a model, or a folder that a model was saved to")
-    parser.add_argument("words", nargs="*", metavar="OPTION=VALUE", help="as for create_model")
+    arguments(parser)
     parser.add_argument("--format", choices=tuple(FORMATS), required=True)
-    parser.add_argument("--weights", metavar="WEIGHTS", help="as for create_model: a file or a URL, for example")
     parser.add_argument(
         "--deploy", action="store_true", help="write the form for inference, as convzoo.deploy makes it"
     )
     parser.add_argument("--dynamic", type=_words, default=[], help="what may differ when it runs: batch,size")
-    parser.add_argument("--batch-size", type=int, default=1, metavar="N", help="images; default: 1")
-    parser.add_argument("--image-size", type=int, metavar="PX", help="side of the images; default: the model's own")
     parser.add_argument("--out", type=Path, metavar="FILE", help="default: the name with the format's suffix, here")
     parser.set_defaults(run=run)
 

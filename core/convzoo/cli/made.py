@@ -13,6 +13,15 @@ if TYPE_CHECKING:
     from convzoo.network.model import ConvNet
 
 
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what says which network, and which images."""
+    parser.add_argument("name", metavar="NAME", help="of a model, or a folder that a model was saved to")
+    parser.add_argument("words", nargs="*", metavar="OPTION=VALUE", help="as for create_model")
+    parser.add_argument("--weights", metavar="WEIGHTS", help="as for create_model: a file or a URL, for example")
+    parser.add_argument("--batch-size", type=int, default=1, metavar="N", help="images; default: 1")
+    parser.add_argument("--image-size", type=int, metavar="PX", help="side of the images; default: the model's own")
+
+
 def made(options: argparse.Namespace) -> ConvNet:
     """The network that ``name``, ``words`` and ``weights`` of a command line are about.
 

@@ -10,8 +10,8 @@ import torch
 from convzoo.deploying.convolution import FusedConv2d, foldable
 from convzoo.deploying.following import following
 from convzoo.deploying.graphs import MEANS, PRODUCTS, SUMS, Graph, is_call, reader
+from convzoo.deploying.in_place import may_overwrite, writes_between
 from convzoo.deploying.pointwise import ScaleShift, add_product, mean, plus, product_plus, times
-from convzoo.deploying.writing import may_overwrite, writes_between
 
 
 def fuse_sums(graph: Graph) -> int:

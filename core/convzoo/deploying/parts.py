@@ -11,9 +11,9 @@ from torch import nn
 
 from convzoo.deploying.dense import join
 from convzoo.deploying.graphs import Graph
+from convzoo.deploying.in_place import is_plain
 from convzoo.deploying.rewrites import Rewrite
 from convzoo.deploying.tracing import traced
-from convzoo.deploying.writing import is_plain
 from convzoo.network.model import ConvNet
 
 
