@@ -225,6 +225,60 @@ def test_a_part_that_fails_to_load_leaves_the_model_unchanged(mine: str, device:
         assert all(held[name] is parameter for name, parameter in model.named_parameters())
 
 
+def test_loading_copies_each_tensor_once(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    copies: list[torch.Tensor] = []
+    copy = torch.Tensor.copy_
+    monkeypatch.setattr(torch.Tensor, "copy_", lambda mine, given: (copies.append(mine), copy(mine, given))[1])
+    monkeypatch.setattr(torch.Tensor, "clone", None)
+    model = tiny()
+    copies.clear()
+    load_weights(model, state)
+    assert len(copies) == len(state)
+    monkeypatch.undo()
+    assert_equal(model.state_dict(), state)
+
+
+def test_an_interruption_of_loading_comes_when_all_is_loaded(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, copy = tiny(), torch.Tensor.copy_
+    interruptions = iter([None, None, KeyboardInterrupt])
+
+    def interrupted(tensor: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        if kind := next(interruptions, None):
+            raise kind
+        return copy(tensor, value)
+
+    monkeypatch.setattr(torch.Tensor, "copy_", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        load_weights(model, state)
+    assert_equal(model.state_dict(), state)
+
+
+def test_weights_that_lie_across_a_tensor_of_the_model_load_whole_or_not_at_all(state: State) -> None:
+    model = tiny()
+    shared = torch.randn(40)
+    model.stem.norm.running_mean = shared[: len(state["stem.norm.running_mean"])]
+    across = {**state, "stem.norm.running_mean": shared[1 : 1 + len(state["stem.norm.running_mean"])]}
+    assert "cannot be written" in refused(model, across)
+
+
+def test_a_network_with_a_tensor_that_is_one_number_throughout_is_unchanged(state: State) -> None:
+    model = tiny()
+    model.stages[0][0].branch.norm2.running_var = torch.ones(1).expand(
+        len(state["stages.0.0.branch.norm2.running_var"])
+    )
+    assert "cannot be written" in refused(model, state)
+
+
+def test_a_hook_that_fails_after_loading_leaves_the_model_unchanged(state: State) -> None:
+    model = tiny()
+
+    def fail(network: nn.Module, keys: Any) -> None:
+        raise RuntimeError("not this one")
+
+    model.register_load_state_dict_post_hook(fail)
+    assert "not this one. The model is unchanged" in refused(model, state)
+
+
 def test_a_network_that_cannot_be_written_to_is_unchanged(state: State) -> None:
     model = tiny()
     with torch.inference_mode():

@@ -12,6 +12,7 @@ from torch.nn.modules.module import _IncompatibleKeys
 
 from convzoo.errors import WeightsError
 from convzoo.network.keys import COUNTER
+from convzoo.network.training import watch_again
 
 
 def write(network: nn.Module, old: Mapping[str, Any], values: Mapping[str, Any], *, copy: bool = False) -> None:
@@ -29,10 +30,15 @@ def write(network: nn.Module, old: Mapping[str, Any], values: Mapping[str, Any],
     Raises:
         WeightsError: it failed; the state dict is as it was.
     """
+    tensors = {key: old[key] for key in values if isinstance(old[key], torch.Tensor)}
+    plain = len(tensors) == len(values) and _plain(network)
+    own = all(hook is watch_again for hook in getattr(network, _AFTER).values())
+    if plain and own and _can_be_overwritten(tensors, values):
+        _overwrite(network, tensors, values)
+        return
     held: list[tuple[Any, Any]] = []
     for module in network.modules():
         held += [(place, dict(place)) for place in (module._parameters, module._buffers) if place]
-    tensors = {key: old[key] for key in values if isinstance(old[key], torch.Tensor)}
     before = {key: tensor.detach().clone() for key, tensor in tensors.items() if not tensor.is_meta}
     on_meta = tensors.keys() - before.keys()
     try:
@@ -40,16 +46,16 @@ def write(network: nn.Module, old: Mapping[str, Any], values: Mapping[str, Any],
             with torch.no_grad():
                 written = {key: old[key].copy_(values[key]) for key in before}
             values = {**values, **written, **_apart({key: values[key] for key in on_meta}, copy)}
-        if on_meta and _plain(network) and len(tensors) == len(values):
+        if on_meta and plain:
             _assign(network, {key: values[key] for key in on_meta})
         else:
             network.load_state_dict(values, strict=False, assign=bool(on_meta))
     except BaseException as error:  # of whatever kind, the user's interrupting it too
-        for place, tensors in held:
-            place.update(tensors)
+        for place, entries in held:
+            place.update(entries)
         now = network.state_dict()
-        with torch.inference_mode():  # where every tensor can be written to
-            for key, tensor in before.items():
+        for key, tensor in before.items():
+            with torch.inference_mode(), contextlib.suppress(RuntimeError):  # what cannot be written has not been
                 now[key].copy_(tensor)
         with contextlib.suppress(Exception):
             others = values.keys() - tensors.keys()
@@ -89,8 +95,47 @@ def _assign(network: nn.Module, values: Mapping[str, torch.Tensor]) -> None:
         counter = module._buffers.get(COUNTER)
         if counter is not None and counter.is_meta:
             module._buffers[COUNTER] = torch.zeros((), dtype=counter.dtype)
+    _tell(network)
+
+
+def _can_be_overwritten(tensors: Mapping[str, torch.Tensor], values: Mapping[str, torch.Tensor]) -> bool:
+    """Whether copying ``values`` into ``tensors`` cannot fail, so that nothing need be kept until it is done."""
+    writable = torch.is_inference_mode_enabled()
+    sources = {value.untyped_storage().data_ptr() for value in values.values()}
+    return all(
+        type(tensor) in (torch.Tensor, nn.Parameter)
+        and tensor.device == values[key].device
+        and not tensor.is_meta
+        and tensor.untyped_storage().data_ptr() not in sources
+        and _dense(tensor)
+        and (writable or not tensor.is_inference())
+        for key, tensor in tensors.items()
+    )
+
+
+@torch.no_grad()
+def _overwrite(network: nn.Module, tensors: Mapping[str, torch.Tensor], values: Mapping[str, torch.Tensor]) -> None:
+    """Copy ``values`` into ``tensors``; who interrupts it interrupts it when all is done."""
+    try:
+        for key, tensor in tensors.items():
+            tensor.copy_(values[key])
+    except KeyboardInterrupt:
+        for key, tensor in tensors.items():
+            tensor.copy_(values[key])
+        raise
+    finally:
+        _tell(network)
+
+
+def _tell(network: nn.Module) -> None:
+    """Tell those who want to know that ``network`` has loaded weights."""
     for hook in getattr(network, _AFTER).values():
         hook(network, _IncompatibleKeys([], []))
+
+
+def _dense(tensor: torch.Tensor) -> bool:
+    """Whether its elements lie side by side, each by itself."""
+    return tensor.is_contiguous() or (tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last))
 
 
 def _apart(tensors: Mapping[str, torch.Tensor], copy: bool) -> dict[str, torch.Tensor]:
@@ -99,10 +144,7 @@ def _apart(tensors: Mapping[str, torch.Tensor], copy: bool) -> dict[str, torch.T
     taken: dict[torch.device, int] = {}  # memory up to which address
     for key, tensor in sorted(tensors.items(), key=lambda item: item[1].data_ptr()):
         start = tensor.data_ptr()
-        dense = tensor.is_contiguous() or (
-            tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last)
-        )
-        if copy or not dense or start < taken.get(tensor.device, 0) or tensor.is_inference():
+        if copy or not _dense(tensor) or start < taken.get(tensor.device, 0) or tensor.is_inference():
             apart[key] = tensor.clone()
         else:
             apart[key] = tensor
