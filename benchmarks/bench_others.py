@@ -8,6 +8,7 @@ import sys
 import pytest
 import timm
 import torch
+from families import FAMILIES
 from suite import network
 
 import convzoo
@@ -29,14 +30,15 @@ def bench_import_and_listing(benchmark, library):
 
 
 @pytest.mark.parametrize("form", ["training", "deployed"])
-def bench_deployed(benchmark, form):
-    """CondenseNet, at the end of its training."""
-    benchmark.group = "deployed condensenet50_cifar"
-    model = network(lambda: convzoo.create_model("condensenet50_cifar"))
+@pytest.mark.parametrize("variant", [*FAMILIES.values(), "shakeshake26_2x32d", "condensenet74_g4"])
+def bench_deployed(benchmark, variant, form, images):
+    """A network at the end of its training, and what ``deploy`` makes of it."""
+    benchmark.group = f"deployed {variant}"
+    model = network(lambda: convzoo.create_model(variant))
     convzoo.set_progress(model, 1.0)
     model = convzoo.deploy(model) if form == "deployed" else model.eval()
     with torch.no_grad():
-        benchmark(model, torch.randn(2, 3, 32, 32))
+        benchmark(model, images)
 
 
 DENSENETS = {

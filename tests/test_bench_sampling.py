@@ -177,6 +177,7 @@ def test_a_budget_too_short_for_one_pair_still_ends_with_a_pair() -> None:
     assert result["status"] == "unresolved"
     assert result["ratio"]["pairs"] == 2, "one of ours and one of its twin"
     assert result["ratio"]["high"] == math.inf
+    assert "undisturbed" not in result["why"], "nothing was disturbed"
 
 
 def test_no_difference_within_the_noise_is_called_one() -> None:

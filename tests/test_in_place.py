@@ -97,3 +97,85 @@ def test_activations_behind_norms_that_make_new_tensors_stay_in_place() -> None:
 
     assert in_place() == in_place(norm=ref("group", groups=4)) == {True}
     assert in_place(norm="none") == {False}
+
+
+# The sum of a residual block
+
+
+def block(**options: Any) -> Any:
+    return create_model("resnet20", **options).stages[0][1].eval()
+
+
+def places_of_sums(layer: Any) -> tuple[int, int]:
+    """Where the block's output lies in inference, and where its norm's was."""
+    norms: list[int] = []
+    forward = layer.branch.norm2.forward
+
+    def noted(x: torch.Tensor) -> torch.Tensor:
+        out = forward(x)
+        norms.append(out.data_ptr())
+        return out
+
+    layer.branch.norm2.forward = noted
+    with torch.no_grad():
+        return layer(torch.randn(2, 16, 8, 8)).data_ptr(), norms[0]
+
+
+def test_a_sum_in_inference_takes_no_memory_of_its_own() -> None:
+    output, norm = places_of_sums(block())
+    assert output == norm
+
+
+@pytest.mark.parametrize("which", ["branch", "branch.norm2"])
+def test_a_hook_sees_what_a_layer_gave_and_not_the_sum(which: str) -> None:
+    layer, seen = block(), {}
+    layer.act = nn.Identity()
+    layer.get_submodule(which).register_forward_hook(lambda module, given, out: seen.update(out=out))
+    with torch.no_grad():
+        images = torch.randn(2, 16, 8, 8)
+        total = layer(images)
+    assert torch.equal(seen["out"] + images, total)
+
+
+@pytest.mark.parametrize("options", [{"norm": "none"}, {"attention": "se"}, {"drop_path_rate": 0.1}])
+def test_a_sum_does_not_overwrite_what_others_may_have(options: dict[str, Any]) -> None:
+    layer, (given, out) = block(**options), (torch.randn(2, 16, 8, 8), torch.randn(2, 16, 8, 8))
+    kept = out.clone()
+    last = list(layer.branch)[-1]
+    last.forward = lambda x: out
+    with torch.no_grad():
+        layer(given)
+    assert torch.equal(out, kept)
+
+
+def test_a_block_that_was_cut_to_its_shortcut_does_not_overwrite_its_input() -> None:
+    for branch in (nn.Identity(), nn.Sequential()):
+        layer, images = block(), torch.randn(2, 16, 8, 8)
+        layer.branch = branch
+        kept = images.clone()
+        with torch.no_grad():
+            layer(images)
+        assert torch.equal(images, kept)
+
+
+def test_a_sum_in_inference_is_as_precise_as_in_training() -> None:
+    layer = block()
+    layer.branch.norm2.forward = lambda x: x.bfloat16()
+    images = torch.randn(2, 16, 8, 8)
+    with torch.no_grad():
+        output = layer(images)
+    assert output.dtype == torch.float32
+    assert torch.equal(output, layer(images))
+
+
+def test_tracing_in_inference_gives_a_graph_that_overwrites_no_sum() -> None:
+    with torch.no_grad():
+        graph = torch.fx.symbolic_trace(create_model("resnet20").eval())
+    assert "iadd" not in {getattr(node.target, "__name__", "") for node in graph.graph.nodes}
+
+
+def test_gradients_of_the_last_norm_can_be_looked_at() -> None:
+    layer, seen = block().train(), []
+    layer.branch.norm2.register_full_backward_hook(lambda module, given, out: seen.append(out[0].shape))
+    layer(torch.randn(2, 16, 8, 8, requires_grad=True)).sum().backward()
+    assert seen == [(2, 16, 8, 8)]

@@ -84,15 +84,15 @@ class Samples:
     def result(self, rule: Rule, batch_size: int) -> dict[str, Any]:
         """``status``, ``why``, ``figures``, ``ratio``, ``noise``, ``samples`` and ``discarded`` of a row."""
         pairs, noise = self.pairs, self.noise
-        why, disturbed = "", False
-        if len(pairs) < LEAST or len(noise) < LEAST:  # too few were undisturbed: better disturbed figures than none
+        why = ""
+        few = len(pairs) < LEAST or len(noise) < LEAST
+        if few and self.discarded:  # better disturbed figures than none
             pairs, noise = ([*kept, *self._discarded(of)] for kept, of in ((pairs, "pairs"), (noise, "noise")))
-            disturbed = True
             why = "too few pairs were undisturbed, so that the figures are of disturbed ones too; "
         if not pairs or not noise:
             return {"status": "unresolved", "why": f"the budget of {rule.budget:g} s was too short for one pair"}
         ratio, twin = interval(pairs, rule.confidence), interval(noise, rule.confidence)
-        resolved = self.resolved and not disturbed
+        resolved = self.resolved
         if not resolved:
             width = f"the interval is {ratio.width:.1%} wide" if len(pairs) >= LEAST else "that is too few to tell"
             why += (
@@ -108,7 +108,7 @@ class Samples:
                 **_plain(ratio),
                 "width": ratio.width,
                 "precision": rule.precision,
-                "verdict": "unresolved" if disturbed else verdict(ratio, twin.farthest, resolved),
+                "verdict": "unresolved" if few else verdict(ratio, twin.farthest, resolved),
             },
             "noise": {"floor": twin.farthest, **_plain(twin)},
             "samples": {"pairs": self.pairs, "noise": self.noise, "batches": self.batches},

@@ -21,9 +21,15 @@ from convzoo.layers import (
     shortcut_path,
 )
 
+_MAKERS = (nn.BatchNorm2d, nn.SyncBatchNorm, nn.GroupNorm)
+"""Layers whose output is a tensor of its own, in which a sum may be written."""
+
 
 class ResidualBlock(nn.Module):
     """``act(branch(x) + shortcut(x))``.
+
+    In inference the sum is written where a norm at the end of the branch has written its output, if nobody looks at
+    that by a hook: that saves the memory of a map, and the time of touching it.
 
     Args:
         branch: the residual branch.
@@ -40,7 +46,20 @@ class ResidualBlock(nn.Module):
         self.out_channels = out_channels
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.act(self.branch(x) + self.shortcut(x))
+        out, shortcut = self.branch(x), self.shortcut(x)
+        if not torch.is_grad_enabled() and type(x) is torch.Tensor and self._may_overwrite(out, shortcut):
+            out += shortcut
+        else:
+            out = out + shortcut
+        return self.act(out)
+
+    def _may_overwrite(self, out: torch.Tensor, shortcut: torch.Tensor) -> bool:
+        """Whether the branch has made ``out`` itself and nobody else has it, and the sum is of its kind."""
+        if type(self.branch) is not nn.Sequential or not self.branch:
+            return False
+        last = next(reversed(self.branch._modules.values()))
+        made = type(last) in _MAKERS and not (last._forward_hooks or self.branch._forward_hooks)
+        return made and (out.dtype, out.shape) == (shortcut.dtype, shortcut.shape)
 
 
 class NormAct(nn.Sequential):
