@@ -14,7 +14,7 @@ help:
 	@echo "make tools      run a network of each family under each tool, and print what passed as a table"
 	@echo "make gpu        all that needs a GPU, in under ten minutes and offline: its tests, and a bench of every family"
 	@echo "make bench      pytest-benchmark: creation, loading, inference, training, beside timm and torchvision"
-	@echo "make results    time a variant of each family beside timm's for the README, in about a quarter of an hour"
+	@echo "make results    time a variant of each family beside timm's and torchvision's for the README, in about an hour"
 	@echo "make tables     write the tables of the README again from benchmarks/results/"
 	@echo "make lint       ruff and mypy"
 	@echo "make format     let ruff format and mend what it can"
@@ -74,10 +74,14 @@ bench: $(VENV)/installed
 		--benchmark-columns=median,iqr,rounds --benchmark-json=$(VENV)/benchmarks.json
 
 # The README's table of a processor: one thread, since others may be at work on the other cores.
+CPU := --memory-format channels_last --batch-size 4 --threads 1 --no-memory --out benchmarks/results/cpu.jsonl
 results: $(VENV)/installed
 	@mkdir -p benchmarks/results
-	$(BIN)/convzoo bench $(USUAL) --against timm --form training,deployed --memory-format channels_last --image-size 128 --batch-size 4 \
-		--threads 1 --budget 20 --no-memory --out benchmarks/results/cpu.jsonl
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[onnxruntime,openvino]'
+	$(BIN)/convzoo bench $(USUAL) --against timm --against torchvision --form training,deployed --image-size 128 --budget 40 $(CPU)
+	$(BIN)/convzoo bench $(USUAL) --against timm --mode train --image-size 64 --budget 45 $(CPU)
+	$(BIN)/convzoo bench $(USUAL) --against timm --form deployed --engine openvino,onnxruntime --image-size 128 --budget 15 $(CPU)
+	$(BIN)/python benchmarks/memory_curve.py > benchmarks/results/memory.md
 	$(BIN)/python benchmarks/tables.py
 
 tables: $(VENV)/installed

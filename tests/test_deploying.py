@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,29 @@ def test_deployed_under_inference_mode_a_network_learns_of_gradients_all_the_sam
     deployed(x).sum().backward()
     assert x.grad is not None
     assert x.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("slow", [True, False], ids=["apart", "channels_last"])
+def test_the_layout_of_stages_that_is_faster_on_the_example_is_taken(
+    slow: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, clock, passed = trained("densenet40_k12_bc"), itertools.count(), [0]
+    room = DenseStage._room
+
+    def slowed(stage: DenseStage, x: torch.Tensor, names: list[str]) -> torch.Tensor:
+        passed[0] += stage.apart is slow
+        return room(stage, x, names)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("convzoo.deploying.settings.time.perf_counter", lambda: next(clock) * 1e-6 + passed[0])
+        patch.setattr(DenseStage, "_room", slowed)
+        chosen = deploy(model, example_input=images())
+        assert [stage.apart for stage in chosen.stages] == [not slow] * 3
+        for chosen.stages[0].apart in (False, True):
+            with torch.inference_mode():
+                chosen.stages[0].choose(images(channels=24))
+            assert chosen.stages[0].apart is not slow, "whichever it was before"
+    assert_same(chosen, model, images())
 
 
 def test_layers_that_append_fill_one_map_and_keep_their_names() -> None:

@@ -55,9 +55,9 @@ def test_inference_runs_the_kernels_for_it_and_nothing_else_does() -> None:
     conv, x = fused(), images(9, 8)
 
     def laid_out(run: Callable[[], object]) -> bool:
-        conv._laid_out = None
+        conv._held = None
         run()
-        return conv._laid_out is not None
+        return conv._held is not None
 
     def under(*contexts: Any) -> None:
         with torch.no_grad(), contexts[0]:
@@ -96,6 +96,52 @@ def test_a_weight_that_changes_is_laid_out_again(guard: Any) -> None:
             torch.testing.assert_close(conv(y), F.conv2d(y, conv.weight, conv.bias, padding=1))
 
 
+@needs_onednn
+def test_a_weight_that_was_replaced_or_converted_is_laid_out_again() -> None:
+    conv, x = fused(), images(9, 8)
+    array = conv.weight.detach().numpy().copy()
+    conv.weight = nn.Parameter(torch.from_numpy(array))
+
+    def put_another_in_its_place() -> None:
+        array[:] *= 2
+        conv.weight = nn.Parameter(torch.from_numpy(array))
+
+    changes = (
+        put_another_in_its_place,
+        lambda: setattr(conv, "weight", nn.Parameter(conv.weight.detach() * 2)),
+        lambda: conv.load_state_dict({key: value * 3 for key, value in conv.state_dict().items()}, assign=True),
+        lambda: conv.half().float(),
+        lambda: torch.nn.utils.vector_to_parameters(torch.ones(8 * 8 * 9 + 8), conv.parameters()) or conv.cpu(),
+    )
+    for change in changes:
+        with torch.no_grad():
+            conv(x)
+        change()
+        with torch.no_grad():
+            torch.testing.assert_close(conv(x), F.conv2d(x, conv.weight, conv.bias, padding=1))
+
+
+@needs_onednn
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("act", [None, nn.ReLU(), nn.GELU()], ids=str)
+@pytest.mark.parametrize("size", [4, 160])
+def test_a_1x1_convolution_is_a_product_of_matrices_where_it_is_small_and_gives_the_same(
+    bias: bool, act: nn.Module | None, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conv, x, products = fused(act, kernel_size=1, padding=0, bias=bias), images(size, 8), []
+    product = F.linear
+    monkeypatch.setattr(F, "linear", lambda *given: (products.append(given), product(*given))[1])
+    for other in (None, images(size, 8).mul(3)):
+        conv.sums = other is not None
+        y = F.conv2d(x, conv.weight, conv.bias)
+        y = y if other is None else y + other
+        products.clear()
+        with torch.inference_mode():
+            torch.testing.assert_close(conv(x, other), y if act is None else act(y))
+        bare = not bias and act is None and other is None
+        assert len(products) == (size == 4 or bare), "a large one has no pass over the map to spare"
+
+
 def test_a_weight_of_inference_mode_that_changes_is_used_as_it_is_then() -> None:
     conv, x = fused(), images(9, 8)
     with torch.inference_mode():
@@ -114,7 +160,7 @@ def test_the_way_that_is_faster_on_the_example_is_taken_and_gives_the_same(
     way = getattr(FusedConv2d, slow)
     with monkeypatch.context() as patch:
         time = [0]
-        patch.setattr("convzoo.deploying.convolution.time.perf_counter", lambda: next(clock) * 1e-6 + time[0])
+        patch.setattr("convzoo.deploying.settings.time.perf_counter", lambda: next(clock) * 1e-6 + time[0])
         patch.setattr(FusedConv2d, slow, lambda *given: (time.__setitem__(0, time[0] + 1), way(*given))[1])
         chosen = deploy(model, example_input=images())
     convolutions = [module for module in chosen.modules() if isinstance(module, FusedConv2d)]
@@ -145,6 +191,26 @@ def test_a_norm_and_a_relu_become_a_clamp_whatever_the_scale(dtype: torch.dtype)
     exact = copy.deepcopy(net).double()(images(5, 8).double())
     with torch.no_grad():
         assert off(deployed(images(5, 8, dtype)), exact) <= BOUNDS[dtype]
+
+
+@pytest.mark.parametrize("layout", ["channels_last", "apart"])
+def test_a_clamp_heeds_both_bounds_and_what_becomes_of_them(layout: str) -> None:
+    most, x = torch.finfo(torch.float32).max, images(5, 8).mul(9)
+    if layout == "apart":
+        x = x.transpose(0, 1).contiguous().transpose(0, 1)
+    clamp = Clamp(torch.linspace(-1, 1, 8), torch.full((8,), most))
+    with torch.inference_mode():
+        assert torch.equal(clamp(x), x.maximum(clamp.low[:, None, None]))
+    changes = (
+        lambda: clamp.high.fill_(2),
+        lambda: clamp.load_state_dict({"low": clamp.low * 2, "high": torch.linspace(3, 4, 8)}),
+        lambda: clamp.load_state_dict({"low": clamp.low, "high": torch.full((8,), most)}),
+        lambda: setattr(clamp, "high", torch.full((8,), 2.5)),
+    )
+    for change in changes:
+        change()
+        with torch.inference_mode():
+            assert torch.equal(clamp(x), x.clamp(clamp.low[:, None, None], clamp.high[:, None, None]))
 
 
 @pytest.mark.parametrize("act", [None, *ACTS[:4]], ids=str)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
-import time
 from typing import Any
 
 import torch
@@ -12,13 +10,14 @@ from torch import nn
 from torch.nn import functional as F
 
 from convzoo.deploying.following import Followed
-from convzoo.deploying.settings import by_onednn
+from convzoo.deploying.keeping import Keeping
+from convzoo.deploying.settings import by_onednn, other_is_faster
 
-FEW = 2**18
-"""Numbers of a map below which a pass over it costs less than oneDNN takes to begin."""
+FEW = 2**17
+"""Numbers of a map or a weight up to which another pass over them costs less than oneDNN takes to begin."""
 
 
-class FusedConv2d(nn.Conv2d, Followed):
+class FusedConv2d(nn.Conv2d, Followed, Keeping):
     """``act(conv(x) + other)`` for inference: ``(N, in_channels, H, W)`` to ``(N, out_channels, H', W')``.
 
     On a processor, in float32 and without gradients, oneDNN computes it in one pass, in channels_last, with a weight
@@ -29,8 +28,6 @@ class FusedConv2d(nn.Conv2d, Followed):
 
     Args:
         like: the convolution, whose sizes, weight and bias it takes over; padded with zeros.
-
-    The layout is made again when the weight is another tensor or has changed; a change through ``.data`` is not seen.
 
     Attributes:
         act: what follows; None for nothing.
@@ -48,7 +45,6 @@ class FusedConv2d(nn.Conv2d, Followed):
         self.sums = self.overwrites = self.general = False
         self.training = False
         self._is_matrix = sizes == ((1, 1), (1, 1), (0, 0), (1, 1), 1)
-        self._laid_out: tuple[Any, torch.Tensor] | None = None
 
     @property
     def free(self) -> bool:
@@ -85,22 +81,19 @@ class FusedConv2d(nn.Conv2d, Followed):
         Args:
             x, other: as :meth:`forward` takes them; both stay as they are.
         """
-        if not by_onednn(x, self.weight):
-            return
-        times: dict[bool, list[float]] = {True: [], False: []}
-        for _, self.general in itertools.product(range(6), times):
-            given = other if other is None else other.clone()
-            start = time.perf_counter()
-            self.forward(x, given)
-            times[self.general].append(time.perf_counter() - start)
-        self.general = min(times[True][1:]) < 0.9 * min(times[False][1:])
+
+        def run(general: bool) -> None:
+            self.general = general
+            self.forward(x, other if other is None else other.clone())
+
+        self.general = by_onednn(x, self.weight) and other_is_faster(run, usual=False)
 
     def _at_once(self, x: torch.Tensor, other: torch.Tensor | None) -> torch.Tensor:
         x = x.contiguous(memory_format=torch.channels_last)
-        if self._is_matrix and (other is None or other.numel() < FEW):
+        if self._is_matrix and self._is_small(x, other):
             return self._as_matrix(x, other)
         name, numbers, variant = self._following
-        sizes = self._kept("packed", x), self.bias, self.padding, self.stride, self.dilation, self.groups
+        sizes = self._laid_out("packed", x), self.bias, self.padding, self.stride, self.dilation, self.groups
         if other is None:
             return torch.ops.mkldnn._convolution_pointwise.default(x, *sizes, name, numbers, variant)
         other = other.contiguous(memory_format=torch.channels_last)
@@ -112,24 +105,26 @@ class FusedConv2d(nn.Conv2d, Followed):
             y = torch.ops.mkldnn._convolution_pointwise.binary(x, other, *sizes, *after)
         return y if at_once or self.act is None else self.act(y)
 
+    def _is_small(self, x: torch.Tensor, other: torch.Tensor | None) -> bool:
+        """Whether a product of matrices is faster; unlike oneDNN, it takes a pass of its own for what follows."""
+        pixels, weights = x[:, :1].numel(), self.in_channels * self.out_channels
+        if self.bias is None and self.free and other is None:
+            return weights <= FEW
+        return max(weights, pixels * self.out_channels, pixels * weights >> 8) <= FEW
+
     def _as_matrix(self, x: torch.Tensor, other: torch.Tensor | None) -> torch.Tensor:
-        """A 1x1 convolution as the product of two matrices, which starts sooner, and is no slower."""
-        y = F.linear(x.permute(0, 2, 3, 1), self._kept("matrix", x), self.bias).permute(0, 3, 1, 2)
+        """A 1x1 convolution as the product of two matrices, which starts sooner."""
+        y = F.linear(x.permute(0, 2, 3, 1), self._laid_out("matrix", x), self.bias).permute(0, 3, 1, 2)
         if other is not None:
             y = y.add_(other)
         if self._following[0] == "relu":
             return y.relu_()
         return y if self.act is None else self.act(y)
 
-    def _kept(self, form: str, x: torch.Tensor) -> torch.Tensor:
-        """The weight as a matrix, or packed as oneDNN likes it, made again when it has changed."""
-        weight = self.weight
-        if weight.is_inference():  # which does not tell that it has changed
-            return self._made(form, x)
-        state = form, weight.data_ptr(), weight._version
-        if self._laid_out is None or self._laid_out[0] != state:
-            self._laid_out = state, self._made(form, x)
-        return self._laid_out[1]
+    def _laid_out(self, form: str, x: torch.Tensor) -> torch.Tensor:
+        """The weight as a matrix, or packed as oneDNN likes it."""
+        made: torch.Tensor = self.once(self.weight, form, lambda: self._made(form, x))
+        return made
 
     def _made(self, form: str, x: torch.Tensor) -> torch.Tensor:
         kernel = self.kernel().detach()
@@ -146,9 +141,6 @@ class FusedConv2d(nn.Conv2d, Followed):
             for side, pad, dilation, kernel, stride in sizes
         ]
         return other.shape == (x.shape[0], self.out_channels, *sides) and other.dtype is x.dtype
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_laid_out": None}
 
     def extra_repr(self) -> str:
         return super().extra_repr() + f", act={self.act}" * (self.act is not None) + ", sums=True" * self.sums

@@ -9,23 +9,34 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from convzoo.deploying.settings import at_rest
+from convzoo.deploying.settings import at_rest, other_is_faster
+
+FEW = 1024
+"""Pixels of a batch up to which a map is small: its channels are in the caches when they are read."""
 
 
 class DenseStage(nn.Sequential):
     """A stage in which layers that append to their input follow each other.
 
-    On a processor without gradients a run of them fills one map, ``(N, channels after the last one, H, W)``, in
-    channels_last: none of them copies what the former ones gave.
+    On a processor without gradients a run of them fills one map, ``(N, channels after the last one, H, W)``: none of
+    them copies what the former ones gave. It lies in channels_last, or, where it is small and most of the layers read
+    single channels, each channel by itself.
 
     Args:
         layers: by their names; those that append give their new features alone.
         ends: channels after each layer that appends, by name.
+
+    Attributes:
+        apart: whether each channel lies by itself, so that it is ``(C, N, H, W)`` in memory; None for where that is
+            likely to be faster.
     """
 
     def __init__(self, layers: dict[str, nn.Module], ends: dict[str, int]) -> None:
         super().__init__(OrderedDict(layers))
         self.ends = ends
+        reading = [any(getattr(each, "reads_channels", False) for each in layers[name].modules()) for name in ends]
+        self.reads_channels = 2 * sum(reading) > len(reading)
+        self.apart: bool | None = None
         self.training = False
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -47,9 +58,30 @@ class DenseStage(nn.Sequential):
     def _room(self, x: torch.Tensor, names: list[str]) -> torch.Tensor:
         """A map that begins with ``x`` and has room for what the layers that begin ``names`` append."""
         ends = [self.ends[name] for name in itertools.takewhile(self.ends.__contains__, names)]
-        whole = x.new_empty((x.shape[0], *x.shape[2:], ends[-1])).movedim(-1, 1)
+        if self._is_apart(x):
+            whole = x.new_empty((ends[-1], x.shape[0], *x.shape[2:])).movedim(0, 1)
+        else:
+            whole = x.new_empty((x.shape[0], *x.shape[2:], ends[-1])).movedim(-1, 1)
         whole[:, : x.shape[1]] = x
         return whole
+
+    def choose(self, x: torch.Tensor) -> None:
+        """Time both layouts on an input, and change to the other one where it is faster by a tenth.
+
+        Args:
+            x: as :meth:`forward` takes it.
+        """
+
+        def run(apart: bool) -> None:
+            self.apart = apart
+            self.forward(x)
+
+        if at_rest(x):
+            usual = self._is_apart(x)
+            self.apart = usual ^ other_is_faster(run, usual)
+
+    def _is_apart(self, x: torch.Tensor) -> bool:
+        return self.reads_channels and x[:, :1].numel() <= FEW if self.apart is None else self.apart
 
 
 def join(stage: nn.Sequential) -> nn.Sequential:

@@ -32,8 +32,8 @@ def deploy(model: M, *, example_input: torch.Tensor | None = None, rewrite: bool
 
     Args:
         model: a network, or a part of one.
-        example_input: images ``(N, C, H, W)`` as it will be given; each convolution then runs the way that was faster
-            on them, here and now. Without, the choice is always the same.
+        example_input: images ``(N, C, H, W)`` as it will be given; each convolution and each dense stage then runs the
+            way that was faster on them, here and now. Without, the choice is always the same.
         rewrite: False gives no more than the layers' own forms.
 
     Raises:
@@ -88,18 +88,20 @@ def _own_forms(module: Any, path: str) -> Any:
 
 
 def _choose(deployed: nn.Module, images: Any) -> None:
-    """Let each convolution run the way that is faster when ``deployed`` is given ``images``."""
+    """Let stages and convolutions run the way that is faster when ``deployed`` is given ``images``."""
     import torch
 
     from convzoo.deploying.convolution import FusedConv2d
+    from convzoo.deploying.dense import DenseStage
 
     if not isinstance(images, torch.Tensor):
         raise OptionError(f"example_input is a tensor of images, got {shown(images)}")
-    convolutions = [module for module in deployed.modules() if isinstance(module, FusedConv2d)]
-    hooks = [each.register_forward_pre_hook(lambda module, given: module.choose(*given)) for each in convolutions]
-    try:
-        with torch.inference_mode():
-            deployed(images)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    for kind in (DenseStage, FusedConv2d):
+        modules = [module for module in deployed.modules() if isinstance(module, kind)]
+        hooks = [each.register_forward_pre_hook(lambda module, given: module.choose(*given)) for each in modules]
+        try:
+            with torch.inference_mode():
+                deployed(images)
+        finally:
+            for hook in hooks:
+                hook.remove()

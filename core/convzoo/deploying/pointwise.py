@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from convzoo.deploying.following import Followed
+from convzoo.deploying.keeping import Keeping
 from convzoo.deploying.settings import at_rest, by_onednn
 
 
@@ -37,7 +38,7 @@ class ScaleShift(Followed):
         return f"{len(self.weight)}" + f", act={self.act}" * (self.act is not None)
 
 
-class Clamp(nn.Module):
+class Clamp(Keeping):
     """``min(max(x, low), high)``, channel by channel. Keeps ``(N, C, H, W)``.
 
     Args:
@@ -54,7 +55,13 @@ class Clamp(nn.Module):
         self.training = False
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if at_rest(x) and self.once(self.high, "", self._is_open):
+            return torch.clamp_min(x, _by_channel(self.low))
         return torch.clamp(x, _by_channel(self.low), _by_channel(self.high))
+
+    def _is_open(self) -> bool:
+        """Whether nothing can be too large, as behind a norm of positive scales."""
+        return bool((self.high >= torch.finfo(self.high.dtype).max).all())
 
     def extra_repr(self) -> str:
         return f"{len(self.low)}"

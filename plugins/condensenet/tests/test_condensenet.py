@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 import convzoo
 from convzoo import LifecycleError, OptionError, ref
+from convzoo.deploying.dense import DenseStage
 from convzoo.network.counting import count
 from convzoo.testing.numerics import jitter_norms
 from convzoo_condensenet import halve_classifier
@@ -179,6 +180,41 @@ def test_deployed_network_gives_the_same_outputs_and_leaves_the_original_alone(o
     assert learned(deployed) == []
     assert not any(name.endswith("kept") for name in deployed.state_dict())
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("act", ["relu", "silu"])
+def test_channels_that_lie_apart_are_taken_out_by_group_and_give_the_same(
+    batch: int, act: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, x, products = network(act=act), torch.randn(batch, 3, 32, 32), []
+    convzoo.set_progress(model, 1)
+    deployed = convzoo.deploy(model)
+    stages = [module for module in deployed.modules() if isinstance(module, DenseStage)]
+    assert len(stages) == 2
+    assert not any(stage.reads_channels for stage in stages), "so few channels are not worth it"
+    for name in ("bmm", "baddbmm"):
+        product = getattr(torch, name)
+        monkeypatch.setattr(torch, name, lambda *given, product=product: (products.append(given), product(*given))[1])
+    for apart in (False, True):
+        for stage in stages:
+            stage.apart = apart
+        with torch.inference_mode():
+            torch.testing.assert_close(deployed(x), model(x), atol=1e-5, rtol=0)
+        assert len(products) == apart * 4
+
+
+def test_stages_of_many_channels_and_few_pixels_lie_apart() -> None:
+    model = convzoo.create_model("condensenet50_cifar").eval()
+    convzoo.set_progress(model, 1)
+    first, _, last = [stage for stage in convzoo.deploy(model).modules() if isinstance(stage, DenseStage)]
+    seen = []
+    last[-2].register_forward_pre_hook(lambda module, given: seen.append(given[0].transpose(0, 1).is_contiguous()))
+    with torch.inference_mode():
+        for batch in (2, 32):
+            last(torch.randn(batch, 208, 16, 16))
+    assert seen == [True, False]
+    assert not first.reads_channels
 
 
 def test_deployed_state_loads_into_another_deployed_network() -> None:

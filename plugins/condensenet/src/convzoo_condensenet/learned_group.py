@@ -14,6 +14,8 @@ from convzoo.layers import gather_channels, require_groups, require_positive, sh
 
 _FLOOR = 1e-6
 """Below this square the lasso is flat, as in the authors' code, so that its gradient stays finite."""
+_MANY = 192
+"""Channels from which taking out those of a group is faster than multiplying by zeros."""
 
 
 class LearnedGroupConv(nn.Conv2d):
@@ -118,17 +120,22 @@ class CondensedConv(FusedConv2d):
     """What a :class:`LearnedGroupConv` has become: ``(N, in_channels, H, W)`` to ``(N, out_channels, H, W)``.
 
     Output ``o`` reads the inputs ``index[o % groups]`` alone, and its row of ``weight``, ``(out_channels, inputs of a
-    group, 1, 1)``, is for them. On a processor it multiplies by zeros where it reads nothing: to put the inputs of each
-    group side by side, and the outputs back in their order, are passes over the map that cost more.
+    group, 1, 1)``, is for them. On a processor it takes the channels of each group out of a map in which each channel
+    lies by itself. In channels_last that would be slow, and it multiplies by zeros where it reads nothing.
 
     Args:
         learned: whose steps are all taken.
+
+    Attributes:
+        reads_channels: whether it is faster where each channel lies by itself: with so many that the multiplications
+            that are saved are more than the outputs that are put back into channels_last.
     """
 
     index: torch.Tensor
 
     def __init__(self, learned: LearnedGroupConv) -> None:
         super().__init__(learned)
+        self.reads_channels = self.in_channels >= _MANY
         self.register_buffer("index", learned.kept.nonzero()[:, 1].clone().view(learned.learned_groups, -1))
         self.weight = nn.Parameter(learned.weight.detach().flatten(1).gather(1, self._columns())[:, :, None, None])
 
@@ -142,6 +149,26 @@ class CondensedConv(FusedConv2d):
 
     def by_input(self, values: torch.Tensor) -> torch.Tensor:
         return values[self._columns()]
+
+    def _at_once(self, x: torch.Tensor, other: torch.Tensor | None) -> torch.Tensor:
+        channels = x.movedim(1, 0)
+        if other is not None or not channels.is_contiguous():
+            return super()._at_once(x, other)
+        read = channels.flatten(1).index_select(0, self.index.flatten()).unflatten(0, self.index.shape)
+        weight = self._laid_out("groups", x)
+        if self.bias is None:
+            y = torch.bmm(weight, read)
+        else:
+            y = torch.baddbmm(self.bias.view(-1, len(self.index), 1).transpose(0, 1), weight, read)
+        if self.act is not None:
+            y = y.relu_() if self._following[0] == "relu" else self.act(y)
+        y = y.unflatten(2, channels.shape[1:]).permute(2, 3, 4, 1, 0).contiguous()  # output o is of group o % groups
+        return y.flatten(3).permute(0, 3, 1, 2)
+
+    def _made(self, form: str, x: torch.Tensor) -> torch.Tensor:
+        if form != "groups":
+            return super()._made(form, x)
+        return self.weight.detach().flatten(1).unflatten(0, (-1, len(self.index))).transpose(0, 1).contiguous()
 
     def plainly(self, x: torch.Tensor) -> torch.Tensor:
         if torch.compiler.is_compiling():  # so do the engines that a graph is exported to
