@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +201,34 @@ def test_a_worker_that_does_not_end_is_ended() -> None:
     found = worker("time.sleep(60)", limit=0.3)
     assert found["status"] == "interrupted"
     assert "had not ended after" in found["why"]
+
+
+def runs(process: str) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+FORKS = """
+child = os.fork()
+if not child:
+    time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="asks Linux what runs")
+@pytest.mark.parametrize("end", ["os.write(int(sys.argv[1]), b'%s\\n')", "sys.exit('no luck')"])
+def test_what_a_worker_has_started_ends_with_it_and_is_not_waited_for(end: str, tmp_path: Path) -> None:
+    noted, start = tmp_path / "pid", time.monotonic()
+    result = json.dumps({"result": {"got": 1}})
+    found = worker(f"{FORKS}\nopen({str(noted)!r}, 'w').write(str(child))\n{end.replace('%s', result)}")
+    assert found in ({"got": 1}, {"status": "failed", "why": "the worker ended with 1: no luck"})
+    assert time.monotonic() - start < 15
+    until = time.monotonic() + 10  # which is a moment after it was killed
+    while runs(noted.read_text()) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert not runs(noted.read_text())
 
 
 def test_a_worker_goes_when_its_parent_has_gone() -> None:

@@ -14,7 +14,9 @@ from convzoo import OptionError, create_model, deploy
 from convzoo.deploying.convolution import FusedConv2d
 from convzoo.deploying.dense import DenseStage
 from convzoo.deploying.deploy import deployed_by
-from convzoo.deploying.rewrites import REWRITES
+from convzoo.deploying.pointwise import Clamp
+from convzoo.deploying.rewrites import REWRITES, rewrites_for
+from convzoo.exporting.export import FORMATS
 
 from .deployed import BOUNDS, LAST, assert_same, images, off, trained
 from .small import smallest_of_families
@@ -84,6 +86,17 @@ def test_the_description_of_a_deployed_network_names_its_first_convolution() -> 
     deployed = deploy(create_model("resnet18"))
     assert isinstance(deployed.get_submodule(deployed.default_cfg["first_conv"]), FusedConv2d)
     assert deployed.default_cfg["architecture"] == "resnet18"
+
+
+def test_for_an_engine_that_has_norms_and_no_clamps_norms_before_activations_are_kept() -> None:
+    model = trained("densenet40_k12_bc")
+    kept, _ = deployed_by(model, rewrites_for(FORMATS["onnx"].engine))
+    assert_same(kept, model, images())
+    found = [{type(module) for module in network.modules()} for network in (kept, deploy(model))]
+    assert [Clamp in each for each in found] == [False, True]
+    assert [nn.BatchNorm2d in each for each in found] == [True, False]
+    for other in (FORMATS["openvino"], FORMATS["pt2"], FORMATS["aoti"]):
+        assert rewrites_for(other.engine) == REWRITES
 
 
 def test_without_rewrites_only_the_layers_own_forms_are_taken() -> None:

@@ -15,7 +15,8 @@ from torch import nn
 from convzoo.api import create_model, model_info
 from convzoo.bench.cells import Cell, Competitor, read_options
 from convzoo.bench.inputs import examine, images_of
-from convzoo.deploying.deploy import deploy
+from convzoo.deploying.deploy import deployed_by
+from convzoo.deploying.rewrites import rewrites_for
 from convzoo.errors import ConvzooError, SpecError, WeightsError
 from convzoo.network.counting import count
 from convzoo.network.lifecycle import set_progress
@@ -83,7 +84,7 @@ def build_pair(cell: Cell, seed: int = 0) -> Pair:
     shape = (channels, settings.image_size, settings.image_size)
     carried = carry_over(cell, ours, theirs, channels)
     theirs, ours = (
-        deploy(network.eval()) if competitor.form == "deployed" else network.eval()
+        deployed_by(network, rewrites_for(settings.engine))[0] if competitor.form == "deployed" else network.eval()
         for network, competitor in ((theirs, cell.theirs), (ours, cell.ours))
     )
     theirs, ours = theirs.to(device), ours.to(device)

@@ -23,7 +23,8 @@ from convzoo.bench.sampling import Rule, sample
 from convzoo.bench.statistics import Interval
 from convzoo.bench.stopwatch import stopwatch
 from convzoo.bench.watch import ProcessorWatch
-from convzoo.deploying.deploy import deploy
+from convzoo.deploying.deploy import deployed_by
+from convzoo.deploying.rewrites import rewrites_for
 from convzoo.errors import ConvzooError, said
 from convzoo.network.lifecycle import set_progress
 from convzoo.testing.numerics import jitter_norms
@@ -133,7 +134,7 @@ def start_alone(cell: Cell, who: str, how: How, imports: dict[str, float] | None
         jitter_norms(network)
         if competitor.form == "deployed":
             set_progress(network, 1.0)
-            network = deploy(network.eval())
+            network, _ = deployed_by(network, rewrites_for(settings.engine))
         network = network.to(settings.device)
         start = time.perf_counter()
         call = prepared(network, images, settings)

@@ -58,7 +58,7 @@ def in_worker(
             with contextlib.suppress(BrokenPipeError):
                 worker.stdin.write(json.dumps(task).encode() + b"\n")
                 worker.stdin.flush()
-            result = _result(events, time.monotonic() + limit, tell)
+            result = _result(worker, events, time.monotonic() + limit, tell)
             if result == "late":
                 return {"status": "interrupted", "why": f"it had not ended after {limit:.0f} s, and was ended"}
             if isinstance(result, dict):
@@ -69,13 +69,20 @@ def in_worker(
             _end(worker)
 
 
-def _result(events: IO[bytes], until: float, tell: Callable[[dict[str, Any]], None]) -> Any:
+def _result(
+    worker: subprocess.Popen[bytes], events: IO[bytes], until: float, tell: Callable[[dict[str, Any]], None]
+) -> Any:
     """The worker's result; ``late``; or None if it ended without one."""
     rest = b""
     while True:
-        ready, _, _ = select.select([events], [], [], max(0.0, until - time.monotonic()))
+        ended = worker.poll() is not None  # what it has started may hold the other end of the pipe for longer
+        ready, _, _ = select.select([events], [], [], 0 if ended else max(0.0, min(1.0, until - time.monotonic())))
         if not ready:
-            return "late"
+            if ended:
+                return None
+            if time.monotonic() >= until:
+                return "late"
+            continue
         data = os.read(events.fileno(), 1 << 16)
         if not data:
             return None
@@ -102,15 +109,15 @@ def _died(code: int, errors: IO[bytes], for_memory: bool) -> dict[str, Any]:
 
 
 def _end(worker: subprocess.Popen[bytes]) -> None:
+    """End the worker, and all that its libraries have started and left."""
     if worker.stdin is not None:
         with contextlib.suppress(OSError):
             worker.stdin.close()
-    try:
+    with contextlib.suppress(subprocess.TimeoutExpired):
         worker.wait(timeout=2)
-    except subprocess.TimeoutExpired:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(worker.pid, signal.SIGKILL)
-        worker.wait()
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(worker.pid, signal.SIGKILL)
+    worker.wait()
 
 
 def _killed_for_memory(read: Reader = text_of) -> int:

@@ -31,7 +31,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     arguments(parser)
     parser.add_argument("--format", choices=tuple(FORMATS), required=True)
     parser.add_argument(
-        "--deploy", action="store_true", help="write the form for inference, as convzoo.deploy makes it"
+        "--deploy",
+        action="store_true",
+        help="write the form for inference, as convzoo.deploy makes it, but for what is slower in the engine",
     )
     parser.add_argument("--dynamic", type=_words, default=[], help="what may differ when it runs: batch,size")
     parser.add_argument("--out", type=Path, metavar="FILE", help="default: the name with the format's suffix, here")
@@ -40,7 +42,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the file, run it, print a table of differences, and say whether all are within the bound."""
-    from convzoo.deploying.deploy import deploy
+    from convzoo.deploying.deploy import deployed_by
+    from convzoo.deploying.rewrites import rewrites_for
     from convzoo.exporting.export import check, compare, export
 
     format = FORMATS[options.format]
@@ -48,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
     check(path, options.format, options.dynamic)  # before anything is built
     count = require_int("--batch-size", options.batch_size, at_least=1, at_most=65536)
     model = made(options)
-    model = deploy(model) if options.deploy else model.eval()
+    model = deployed_by(model, rewrites_for(format.engine))[0] if options.deploy else model.eval()
     images = images_for(model, count, options.image_size)
     written = export(model, images, path, options.format, options.dynamic)
     found = compare(model, path, options.format, images, options.dynamic)

@@ -17,19 +17,24 @@ class Rewrite:
         name: what is done, in a few words.
         reason: why that is faster.
         apply: changes a graph wherever it can, and gives in how many places.
+        slower_in: engines that run what it leaves slower than what was there, once that is exported to them.
     """
 
     name: str
     reason: str
     apply: Callable[[Graph], int]
+    slower_in: tuple[str, ...] = ()
 
+
+ONNX = ("onnxruntime",)
+"""Its convolutions have a layout of their own, in which it has norms and ReLU, but no clamp and no scale by channel."""
 
 REWRITES = (
     Rewrite("drop what is idle", "dropouts and identities do nothing in eval mode", folding.drop_idle),
     Rewrite("fold norms into convolutions", "a pass over the map less", folding.fold_norms),
-    Rewrite("clamp for norm and ReLU", "one pass, which can read a part of a larger map", folding.clamp_first),
+    Rewrite("clamp for norm and ReLU", "one pass, which can read a part of a larger map", folding.clamp_first, ONNX),
     Rewrite("pool before 1x1 convolutions", "which have fewer pixels to work on then", folding.pool_first),
-    Rewrite("scale and shift for norms", "one pass, with the activation", folding.reduce_norms),
+    Rewrite("scale and shift for norms", "one pass, with the activation", folding.reduce_norms, ONNX),
     Rewrite("sum in convolutions", "a pass over two maps less", fusing.fuse_sums),
     Rewrite("activate in convolutions", "a pass over the map less", fusing.fuse_acts),
     Rewrite("lay out weights", "once, and not in each pass", fusing.lay_out),
@@ -37,3 +42,8 @@ REWRITES = (
     Rewrite("overwrite what nobody reads", "no memory is asked for", fusing.overwrite),
 )
 """A deployed network is what these leave, one after the other, of each part."""
+
+
+def rewrites_for(engine: str) -> tuple[Rewrite, ...]:
+    """Those that pay where ``engine`` runs the network."""
+    return tuple(rewrite for rewrite in REWRITES if engine not in rewrite.slower_in)

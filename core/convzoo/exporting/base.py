@@ -27,6 +27,7 @@ class Format:
 
     Attributes:
         name: what it is asked for by.
+        engine: what runs it.
         suffix: what its files end in.
         infix: what stands before that in the names that we give, where formats share a suffix.
         packages: modules that it needs beside torch.
@@ -34,6 +35,7 @@ class Format:
     """
 
     name = ""
+    engine = "torch"
     suffix = ""
     infix = ""
     packages: tuple[str, ...] = ()

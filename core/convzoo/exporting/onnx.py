@@ -50,6 +50,7 @@ class Onnx(Format):
     """A program of ONNX; the weights of one beyond 2 GB stand in a file beside it."""
 
     name = "onnx"
+    engine = "onnxruntime"
     suffix = ".onnx"
     packages = PACKAGES
     extra = EXTRA

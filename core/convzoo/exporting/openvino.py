@@ -44,6 +44,7 @@ class OpenVino(Format):
     """OpenVINO's two files: the graph, and its weights under the same name with ``.bin``."""
 
     name = "openvino"
+    engine = "openvino"
     suffix = ".xml"
     packages = PACKAGES
     extra = EXTRA
