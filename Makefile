@@ -79,7 +79,8 @@ results: $(VENV)/installed
 	@mkdir -p benchmarks/results
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[onnxruntime,openvino]'
 	$(BIN)/convzoo bench $(USUAL) --against timm --against torchvision --form training,deployed --image-size 128 --budget 40 $(CPU)
-	$(BIN)/convzoo bench $(USUAL) --against timm --mode train --image-size 64 --budget 45 $(CPU)
+	$(BIN)/convzoo bench condensenet74_g4 shakeshake26_2x32d --against training --form deployed --image-size 128 --budget 40 $(CPU)
+	$(BIN)/convzoo bench $(USUAL) --against timm --mode train --image-size 64 --budget 40 $(CPU)
 	$(BIN)/convzoo bench $(USUAL) --against timm --form deployed --engine openvino,onnxruntime --image-size 128 --budget 15 $(CPU)
 	$(BIN)/python benchmarks/memory_curve.py > benchmarks/results/memory.md
 	$(BIN)/python benchmarks/tables.py

@@ -22,9 +22,9 @@ OWED = "*This table is owed: no results of it have been committed yet. `make {}`
 SHORT = {"training": "as it is", "deployed": "deployed", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
 """What tables call the forms and engines."""
 EXPLAINED = (
-    "\nSpeed of ours by theirs, both in the same engine, with the interval of 95 % where there are pairs enough for"
-    " one; bold: faster by more than the noise of the machine, italic: slower. All rows, with their times, are in"
-    " [benchmarks/results](benchmarks/results/README.md).\n"
+    "\nSpeed of ours by timm's unless another is named, both in the same engine, with the interval of 95 % where there"
+    " are pairs enough for one; bold: faster by more than the noise of the machine, italic: slower. All rows, with"
+    " their times, are in [benchmarks/results](benchmarks/results/README.md).\n"
 )
 
 
@@ -73,7 +73,8 @@ def page() -> str:
 def _column(row: Row) -> str:
     mode, engine = value(row, "mode"), value(row, "engine")
     form = "training step" if mode == "train" else SHORT[row.cell["ours"]["form"]]
-    by = "" if row.cell["theirs"]["library"] == "timm" else f", by {row.cell['theirs']['library']}"
+    library = row.cell["theirs"]["library"]
+    by = {"timm": "", "convzoo": ", by its training graph"}.get(library, f", by {library}'s")
     return form + ("" if engine == "eager" else f" in {SHORT.get(engine, engine)}") + by
 
 

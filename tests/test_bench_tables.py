@@ -61,7 +61,7 @@ def test_ratios_stand_by_variant_and_by_how_it_was_run(tmp_path: Path) -> None:
     add("resnest50", 1.6, "faster")
     add("resnest50", 1.0, "same", library="torchvision")
     assert script("tables").ratios(file).splitlines()[:5] == [
-        "| variant | as it is | deployed in OpenVINO | training step | as it is, by torchvision |",
+        "| variant | as it is | deployed in OpenVINO | training step | as it is, by torchvision's |",
         "|---|---|---|---|---|",
         "| `resnet50` | *0.900 [0.890, 0.910]* | **1.300 [1.290, 1.310]** | 1.020 [1.010, 1.030] |  |",
         "| `resnest50` | **1.600 [1.590, 1.610]** |  |  | 1.000 [0.990, 1.010] |",
@@ -70,7 +70,7 @@ def test_ratios_stand_by_variant_and_by_how_it_was_run(tmp_path: Path) -> None:
     text = script("tables").ratios(file)
     assert "a processor, 2 cores, torch 2.15, 2026-01-31." in text
     assert "\ntraining step: train, eager, float32, contiguous, batch of 1, 64 px, cpu, 2 threads." in text
-    assert "\nas it is, as it is, by torchvision: infer, eager, float32, contiguous, batch of 1, 224 px" in text
+    assert "\nas it is, as it is, by torchvision's: infer, eager, float32, contiguous, batch of 1, 224 px" in text
 
 
 def test_gpu_finds_the_zoo_where_nothing_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,6 +100,8 @@ def _assign(network: nn.Module, values: Mapping[str, torch.Tensor]) -> None:
 
 def _can_be_overwritten(tensors: Mapping[str, torch.Tensor], values: Mapping[str, torch.Tensor]) -> bool:
     """Whether copying ``values`` into ``tensors`` cannot fail, so that nothing need be kept until it is done."""
+    if not all(value.device.type in ("cpu", "cuda") for value in values.values()):  # elsewhere, who knows
+        return False
     writable = torch.is_inference_mode_enabled()
     sources = {value.untyped_storage().data_ptr() for value in values.values()}
     return all(
