@@ -65,6 +65,7 @@ def table(path: Path) -> str:
 def page() -> str:
     """``benchmarks/results/README.md``."""
     parts = ["# Results\n", "Written by `make tables` from the files beside it, which `convzoo bench` has written.\n"]
+    parts.append("[memory.md](memory.md): memory and time of DenseNet's training steps, plain and checkpointed.\n")
     for path in sorted(RESULTS.glob("*.jsonl")):
         parts += [f"## {path.name}\n", table(path)]
     return "\n".join(parts)
@@ -103,12 +104,11 @@ def _cells(row: Row, varying: list[str]) -> list[str]:
 
 def _conditions(rows: list[Row]) -> list[str]:
     """On what, and in which settings, they were measured; those that columns differ in, column by column."""
-    lines = [f"{_machine(rows[0])}."]
     alike: dict[str, list[str]] = {}
     for column in dict.fromkeys(map(_column, rows)):
         _, fixed = shown_settings([row for row in rows if _column(row) == column])
         alike.setdefault(fixed, []).append(column)
-    return [*lines, *(f"{', '.join(columns)}: {fixed}." for fixed, columns in alike.items())]
+    return [f"{_machine(rows[0])}.", "", *(f"- {', '.join(columns)}: {fixed}." for fixed, columns in alike.items())]
 
 
 def _machine(row: Row) -> str:

@@ -69,8 +69,8 @@ def test_ratios_stand_by_variant_and_by_how_it_was_run(tmp_path: Path) -> None:
     ]
     text = script("tables").ratios(file)
     assert "a processor, 2 cores, torch 2.15, 2026-01-31." in text
-    assert "\ntraining step: train, eager, float32, contiguous, batch of 1, 64 px, cpu, 2 threads." in text
-    assert "\nas it is, as it is, by torchvision's: infer, eager, float32, contiguous, batch of 1, 224 px" in text
+    assert "\n- training step: train, eager, float32, contiguous, batch of 1, 64 px, cpu, 2 threads." in text
+    assert "\n- as it is, as it is, by torchvision's: infer, eager, float32, contiguous, batch of 1, 224 px" in text
 
 
 def test_gpu_finds_the_zoo_where_nothing_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
