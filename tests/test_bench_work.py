@@ -104,6 +104,32 @@ def test_bad_numbers_are_seen(value: float, said: str) -> None:
         assert said in examine(model, convzoo_images, "it").remark()
 
 
+def test_shares_of_subnormal_numbers_are_of_all_numbers_and_zeros_are_none() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 4, 1, bias=False), nn.ReLU(), nn.Conv2d(4, 1, 1, bias=False))
+    with torch.no_grad():
+        net[0].weight.copy_(torch.tensor([1.0, -1.0, 1e-42, 0.0]).view(4, 1, 1, 1))
+        net[2].weight.copy_(torch.tensor([1.0, 1.0, 1.0, 1.0]).view(1, 4, 1, 1))
+    found = examine(net, torch.ones(2, 1, 2, 2), "it").to_dict()
+    assert found["subnormal_weights"] == 1 / 8
+    assert found["subnormal_activations"] == pytest.approx(2 / 9), "one of four channels, before and after the ReLU"
+
+
+def test_layers_that_give_nothing_but_zeros_are_named() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 4, 1), nn.ReLU(), nn.Conv2d(4, 1, 1))
+    with torch.no_grad():
+        net[0].weight.fill_(-1)
+        net[0].bias.fill_(0)
+        net[2].bias.fill_(1)
+    found = examine(net, torch.ones(2, 1, 2, 2), "it")
+    assert found.zero == ["1"]
+    assert "1 layers give nothing but zeros, 1 first" in found.remark()
+
+
+def test_weights_are_not_counted_as_what_a_step_keeps() -> None:
+    layer, x = nn.Linear(1000, 10), torch.randn(5, 1000, requires_grad=True)
+    assert saved_for_backward(layer, lambda: layer(x)) == 5 * 1000 * 4, "the input, and not the weight beside it"
+
+
 def test_images_are_as_many_and_as_large_as_asked() -> None:
     assert images_of(5, 16, 4).shape == (5, 4, 16, 16)
     assert float(images_of(1, 16, 3).abs().min()) > 0
