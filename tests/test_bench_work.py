@@ -207,6 +207,21 @@ def test_a_run_goes_on_after_what_fails_and_a_next_one_measures_only_what_is_lef
     assert len(resumed(cells, narrower, file).cells) == 2, "what is wider than now asked is measured again"
 
 
+def test_no_cell_begins_after_the_time_and_unresolved_rows_want_a_larger_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells, file = plan(["resnet20"], mode=["infer", "train"], threads=1, against=["self"]).cells, tmp_path / "r.jsonl"
+    found = {"status": "unresolved", "why": "", "ratio": {"width": 0.1}}
+    monkeypatch.setattr("convzoo.bench.measure.time_cell", lambda cell, how, progress: found)
+    clock = iter([0.0, 2.0])
+    assert len(list(run(resumed(cells, HOW, file), HOW, file, Silent(), until=1.0, clock=lambda: next(clock)))) == 1
+    list(run(resumed(cells, HOW, file), HOW, file, Silent()))
+    assert resumed(cells, HOW, file).cells == []
+    assert len(resumed(cells, HOW, file, again=True).cells) == 2
+    longer = dataclasses.replace(HOW, rule=Rule(budget=2 * HOW.rule.budget))
+    assert len(resumed(cells, longer, file).cells) == 2, "they were not resolved in less"
+
+
 def worker(code: str, limit: float = 20.0) -> dict[str, Any]:
     command = (sys.executable, "-S", "-c", f"import json, os, signal, sys, time\n{code}")
     return in_worker({"some": "task"}, threads=1, limit=limit, command=command)
